@@ -1,0 +1,52 @@
+//! The linker's orders for the binary, and only for it: tests and build scripts link as usual.
+//!
+//! They stand here rather than in `.cargo/config.toml`, because a `RUSTFLAGS` in the environment
+//! silently replaces what is written there.
+
+use std::{env, fs, path::Path};
+
+/// What the `libc` crate asks the linker for. We use its types and constants alone, so each of
+/// them is an empty archive: libc code can't get in, not even by mistake.
+const EMPTY: [&str; 6] = ["c", "m", "rt", "pthread", "util", "dl"];
+
+/// An `ar` archive without members is its magic number and nothing else.
+const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
+
+/// Tables for an unwinder that is not there (`core` brings them along), and the compiler's
+/// signature: a tenth of the file. A debug build keeps them, for the debugger's sake.
+const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INSERT AFTER .text;\n";
+
+const FLAGS: [&str; 10] = [
+    "-nostartfiles", // `_start` is ours (src/arch): no crt1.o
+    "-nostdlib",     // neither libc nor libgcc
+    "-static",       // no dynamic loader: the file runs wherever the kernel does
+    "-no-pie",       // a static-pie needs somebody to relocate it, and nobody is there
+    // Nothing may be writable and executable, on the stack neither.
+    "-Wl,-z,noexecstack",
+    // RELRO protects a table that only a dynamic loader writes; without one it is a page lost.
+    "-Wl,-z,norelro",
+    // Code and constants may share a page: a page less on disk, a page less resident.
+    "-Wl,-z,noseparate-code",
+    "-Wl,--build-id=none",   // 36 bytes that nobody reads here
+    "-Wl,--no-eh-frame-hdr", // an index to those tables
+    "-Wl,--gc-sections",     // what nothing calls goes
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    for name in EMPTY {
+        let archive = Path::new(&out).join(format!("lib{name}.a"));
+        fs::write(&archive, EMPTY_ARCHIVE).expect("the empty archive can be written");
+    }
+    // A search path for all targets would hand the tests an empty libc too.
+    println!("cargo::rustc-link-arg-bins=-L{out}");
+    for flag in FLAGS {
+        println!("cargo::rustc-link-arg-bins={flag}");
+    }
+    if env::var("PROFILE").as_deref() == Ok("release") {
+        let script = Path::new(&out).join("discard.ld");
+        fs::write(&script, DISCARD).expect("the linker script can be written");
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    }
+}
