@@ -1,0 +1,151 @@
+//! Level 0. Strings of fixed capacity: there is no allocator to grow one.
+
+use core::ffi::{CStr, FromBytesWithNulError};
+
+/// A line of at most `N` bytes. What does not fit is cut, and the cut shows as `...`.
+pub struct Line<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+    cut: bool,
+}
+
+const ELLIPSIS: &[u8] = b"...";
+
+impl<const N: usize> Line<N> {
+    pub const fn new() -> Self {
+        Line { bytes: [0; N], len: 0, cut: false }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.cut = false;
+    }
+
+    /// Forgets all but the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// True when something had to be left out.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    pub fn push(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        for &byte in text.as_ref() {
+            self.push_byte(byte);
+        }
+        self
+    }
+
+    fn push_byte(&mut self, byte: u8) {
+        match self.bytes.get_mut(self.len) {
+            Some(place) => {
+                *place = byte;
+                self.len += 1;
+            }
+            None => self.cut = true,
+        }
+    }
+
+    /// Appends text that somebody else chose. Control characters become `\x1b` and the like: a
+    /// name must not drive the terminal that it is printed on.
+    pub fn push_visible(&mut self, text: &[u8]) -> &mut Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        for &byte in text {
+            if byte < b' ' || byte == 0x7f {
+                self.push(b"\\x");
+                self.push_byte(HEX[usize::from(byte >> 4)]);
+                self.push_byte(HEX[usize::from(byte & 15)]);
+            } else {
+                self.push_byte(byte);
+            }
+        }
+        self
+    }
+
+    pub fn push_decimal(&mut self, number: u64) -> &mut Self {
+        let mut digits = [0; 20]; // u64::MAX has twenty
+        let mut rest = number;
+        let mut used = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            used += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.push(digits.get(digits.len() - used..).unwrap_or(&[]))
+    }
+
+    /// Ends the line with a newline, where it was cut with `...` before it.
+    pub fn end(&mut self) -> &[u8] {
+        let tail = if self.cut { ELLIPSIS.len() + 1 } else { 1 };
+        self.len = self.len.min(N.saturating_sub(tail));
+        if self.cut {
+            self.push(ELLIPSIS);
+        }
+        self.push(b"\n");
+        self.as_bytes()
+    }
+
+    /// The bytes as a C string, once a NUL has been pushed. An error where it was cut.
+    pub fn as_cstr(&self) -> Result<&CStr, FromBytesWithNulError> {
+        CStr::from_bytes_with_nul(self.as_bytes())
+    }
+}
+
+impl<const N: usize> Default for Line<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_does_not_fit_ends_with_an_ellipsis_and_a_newline() {
+        let mut line = Line::<10>::new();
+        line.push("0123456789abc");
+        assert!(line.is_cut());
+        assert_eq!(line.end(), b"012345...\n");
+    }
+
+    #[test]
+    fn a_line_that_fits_exactly_is_cut_only_to_make_room_for_its_newline() {
+        let mut line = Line::<4>::new();
+        assert_eq!(line.push("abc").end(), b"abc\n");
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_utf8_is_left_alone() {
+        let mut line = Line::<64>::new();
+        line.push_visible("a\x1b[2J\n\x7f é".as_bytes());
+        assert_eq!(line.as_bytes(), "a\\x1b[2J\\x0a\\x7f é".as_bytes());
+    }
+
+    #[test]
+    fn decimals_have_no_leading_zero_and_reach_the_largest() {
+        for number in [0, 1, 9, 10, 99, 100, 12345, u64::MAX] {
+            let mut line = Line::<32>::new();
+            line.push_decimal(number);
+            assert_eq!(line.as_bytes(), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_c_string_needs_its_nul() {
+        let mut line = Line::<8>::new();
+        line.push("/proc");
+        assert!(line.as_cstr().is_err());
+        line.push("\0");
+        assert_eq!(line.as_cstr(), Ok(c"/proc"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Level 1. What can go wrong, told in one line: the step, the object, the kernel's word.
+//!
+//! An error is a few words and two borrowed strings, made without formatting: the child may fail
+//! while it runs in its parent's memory. The parent turns it into text (`Error::line`).
+
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use crate::buf::Line;
+
+/// tinyctr itself failed; the command did not run.
+pub const EXIT_FAILURE: i32 = 125;
+/// The command was found and can't be executed.
+pub const EXIT_CANNOT_EXECUTE: i32 = 126;
+/// The command was not found.
+pub const EXIT_NOT_FOUND: i32 = 127;
+/// Signal N ended the command: 128 + N, as a shell says it.
+pub const EXIT_SIGNAL: i32 = 128;
+
+/// What tinyctr was doing, in the order of the story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Option,
+    Image,
+    Output,
+    Close,
+    Memory,
+    Clone,
+    MapIds,
+    DieWithParent,
+    Hostname,
+    Private,
+    BindRoot,
+    EnterRoot,
+    PivotRoot,
+    MoveRoot,
+    Chroot,
+    Proc,
+    LeaveHost,
+    Workdir,
+    Exec,
+    Wait,
+}
+
+impl Step {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Step::Option => "option",
+            Step::Image => "image",
+            Step::Output => "output",
+            Step::Close => "close descriptors",
+            Step::Memory => "map stack",
+            Step::Clone => "clone",
+            Step::MapIds => "map ids",
+            Step::DieWithParent => "die with parent",
+            Step::Hostname => "set hostname",
+            Step::Private => "make mounts private",
+            Step::BindRoot => "bind root",
+            Step::EnterRoot => "enter root",
+            Step::PivotRoot => "pivot root",
+            Step::MoveRoot => "move root",
+            Step::Chroot => "chroot",
+            Step::Proc => "mount proc",
+            Step::LeaveHost => "leave host",
+            Step::Workdir => "change directory",
+            Step::Exec => "exec",
+            Step::Wait => "wait",
+        }
+    }
+}
+
+/// Why a step failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The kernel said so.
+    Errno(Errno),
+    /// We said so, before asking the kernel.
+    Text(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error<'a> {
+    pub step: Step,
+    pub object: &'a [u8],
+    pub cause: Cause,
+    pub hint: Option<&'static str>,
+}
+
+impl<'a> Error<'a> {
+    /// A refusal of ours, with no call behind it.
+    pub const fn refused(step: Step, object: &'a [u8], why: &'static str) -> Self {
+        Error { step, object, cause: Cause::Text(why), hint: None }
+    }
+
+    pub const fn errno(step: Step, object: &'a [u8], errno: Errno) -> Self {
+        Error { step, object, cause: Cause::Errno(errno), hint: None }
+    }
+
+    pub const fn hint(self, hint: &'static str) -> Self {
+        Error { hint: Some(hint), ..self }
+    }
+
+    /// `tinyctr: STEP: OBJECT: ERRNO (its text)`, and the newline.
+    pub fn line<const N: usize>(&self, line: &mut Line<N>) {
+        line.push("tinyctr: ").push(self.step.name()).push(": ");
+        if !self.object.is_empty() {
+            line.push_visible(self.object).push(": ");
+        }
+        match self.cause {
+            Cause::Text(text) => line.push(text),
+            Cause::Errno(errno) => match (errno.name(), errno.description()) {
+                (Some(name), Some(text)) => line.push(name).push(" (").push(text).push(")"),
+                _ => line.push("errno ").push_decimal(errno.into_raw().unsigned_abs().into()),
+            },
+        };
+        line.end();
+    }
+
+    /// What the user can do about it: what was given along, or else what this step and errno
+    /// have meant before.
+    pub fn advice(&self) -> Option<&'static str> {
+        let Cause::Errno(errno) = self.cause else { return self.hint };
+        self.hint.or(match (self.step, errno) {
+            (Step::Clone, Errno::EPERM) => {
+                Some("not root: these namespaces need a user namespace around them (--ns user,...)")
+            }
+            (Step::Clone, Errno::EINVAL) => Some("this kernel lacks one of the namespaces (--ns)"),
+            (Step::Clone, Errno::ENOSPC) => {
+                Some("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
+            }
+            (Step::Close, _) => Some("without close_range(2) this needs /proc; or use --bare"),
+            (Step::EnterRoot, Errno::ENOTDIR) => {
+                Some("an image is a directory; single-file images are not in this version yet")
+            }
+            (Step::MoveRoot, Errno::EINVAL) => {
+                Some("the current root is no mount of its own: are we in a chroot?")
+            }
+            (Step::Proc, Errno::ENOTDIR) => {
+                Some("the image's /proc is a link or a file; it must be a directory")
+            }
+            (Step::Proc, Errno::EROFS | Errno::EACCES) => {
+                Some("the image has no directory /proc, and none can be made in it")
+            }
+            (Step::Proc, Errno::EPERM) => Some(
+                "in a user namespace this needs a pid namespace of its own (--ns pid,...), \
+                 and a host whose own /proc is not masked",
+            ),
+            (Step::Wait, Errno::ECHILD) => {
+                Some("the caller ignores SIGCHLD, so how the command ended is lost")
+            }
+            (Step::Exec, Errno::ENOENT) if self.object.contains(&b'/') => {
+                Some("if it is there, its interpreter or its loader is missing from the image")
+            }
+            (Step::Exec, Errno::ENOENT) => Some("it is in no directory of the container's PATH"),
+            (Step::Exec, Errno::ENOEXEC) => Some(
+                "a script needs a #! line; a program for another machine needs a binfmt_misc \
+                 handler with the F flag",
+            ),
+            _ => None,
+        })
+    }
+
+    pub fn exit_code(&self) -> i32 {
+        match (self.step, self.cause) {
+            (Step::Exec, Cause::Errno(Errno::ENOENT)) => EXIT_NOT_FOUND,
+            (Step::Exec, _) => EXIT_CANNOT_EXECUTE,
+            _ => EXIT_FAILURE,
+        }
+    }
+}
+
+/// Names the step and the object of a call that failed.
+pub trait At<T> {
+    fn at<'a>(self, step: Step, object: &'a CStr) -> Result<T, Error<'a>>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at<'a>(self, step: Step, object: &'a CStr) -> Result<T, Error<'a>> {
+        self.map_err(|errno| Error::errno(step, object.to_bytes(), errno))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(error: Error) -> String {
+        let mut line = Line::<256>::new();
+        error.line(&mut line);
+        String::from_utf8(line.as_bytes().to_vec()).expect("the test's own text")
+    }
+
+    #[test]
+    fn a_line_names_step_object_and_errno() {
+        let error = Error::errno(Step::Proc, b"/proc", Errno::EPERM);
+        assert_eq!(line(error), "tinyctr: mount proc: /proc: EPERM (Operation not permitted)\n");
+    }
+
+    #[test]
+    fn an_errno_without_a_name_is_shown_as_its_number() {
+        let error = Error::errno(Step::Clone, b"", Errno::new(4000));
+        assert_eq!(line(error), "tinyctr: clone: errno 4000\n");
+    }
+
+    #[test]
+    fn only_exec_has_exit_codes_of_its_own() {
+        let code = |step, errno| Error::errno(step, b"x", errno).exit_code();
+        assert_eq!(code(Step::Exec, Errno::ENOENT), 127);
+        assert_eq!(code(Step::Exec, Errno::EACCES), 126);
+        assert_eq!(code(Step::Exec, Errno::ENOEXEC), 126);
+        assert_eq!(code(Step::Workdir, Errno::ENOENT), 125);
+    }
+}
