@@ -1,0 +1,122 @@
+//! The one piece of memory that tinyctr asks the kernel for:
+//!
+//!     lowest  guard page | child's stack ............ | strings and arrays of the plan  highest
+//!
+//! The child's stack grows down, towards the guard: an overflow ends it with SIGSEGV, where it
+//! would otherwise write over whatever lies below.
+
+use core::mem::{align_of, size_of};
+use core::slice;
+use syscalls::{Errno, Sysno};
+
+use super::enter;
+use crate::arch::ThinCStr;
+use crate::flags::{Map, Prot};
+use crate::trace::Arg;
+
+/// Pages are made when they are touched, so this is the limit, not the cost.
+const STACK_SIZE: usize = 64 * 1024;
+
+/// The memory for one child to run on. It is given away to `clone`, and never reused.
+pub struct Stack {
+    top: *mut u8,
+}
+
+impl Stack {
+    /// The upper end: where a stack begins that grows down.
+    pub(super) fn top(self) -> *mut u8 {
+        self.top
+    }
+}
+
+/// Memory that is handed out from the front and never taken back.
+pub struct Arena {
+    next: *mut u8,
+    left: usize,
+}
+
+impl Arena {
+    /// `count` zero bytes; `None` where the arena is used up.
+    pub fn bytes(&mut self, count: usize) -> Option<&'static mut [u8]> {
+        let start = self.take(count, 1)?;
+        // SAFETY: fresh anonymous memory is zero, lives as long as the process, and no other
+        // slice overlaps: `take` has moved on.
+        Some(unsafe { slice::from_raw_parts_mut(start, count) })
+    }
+
+    /// An array of `count` NULLs, for an `argv` or `envp`; `None` where the arena is used up.
+    pub fn strings(&mut self, count: usize) -> Option<&'static mut [Option<ThinCStr<'static>>]> {
+        type Element = Option<ThinCStr<'static>>;
+        let start = self.take(count.checked_mul(size_of::<Element>())?, align_of::<Element>())?;
+        // SAFETY: as in `bytes`; it is aligned, and all zero is `None`.
+        Some(unsafe { slice::from_raw_parts_mut(start.cast(), count) })
+    }
+
+    fn take(&mut self, size: usize, align: usize) -> Option<*mut u8> {
+        let padding = self.next.align_offset(align);
+        let used = padding.checked_add(size)?;
+        self.left = self.left.checked_sub(used)?;
+        // SAFETY: `used` bytes were left, so both stay inside the mapping or at its end.
+        unsafe {
+            let start = self.next.add(padding);
+            self.next = self.next.add(used);
+            Some(start)
+        }
+    }
+}
+
+/// Maps guard page, stack and an arena of `arena` bytes:
+/// `mmap(NULL, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)` and
+/// `mprotect(guard, page, PROT_NONE)`,
+/// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
+/// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
+pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errno> {
+    let below = page_size + STACK_SIZE;
+    let length = below.checked_add(arena).ok_or(Errno::ENOMEM)?;
+    let protection = |prot: Prot| Arg::Flags(prot.bits(), Prot::TABLE);
+    let flags = Arg::Flags((Map::PRIVATE | Map::ANONYMOUS | Map::NORESERVE).bits(), Map::TABLE);
+    let read_write = protection(Prot::READ | Prot::WRITE);
+    let length = Arg::Unsigned(length);
+    let fresh = [Arg::Null, length, read_write, flags, Arg::Fd(-1), Arg::Unsigned(0)];
+    // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
+    let base = unsafe { enter(Sysno::mmap, &fresh) }?;
+    let guard = [Arg::Out(base), Arg::Unsigned(page_size), protection(Prot::empty())];
+    // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
+    unsafe { enter(Sysno::mprotect, &guard) }?;
+    let base = base as *mut u8;
+    // SAFETY: both lie inside the mapping, or at its end where the arena is empty.
+    let top = unsafe { base.add(below) };
+    Ok((Stack { top }, Arena { next: top, left: arena }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arena_hands_out_no_byte_twice_and_stops_at_its_end() {
+        let (_stack, mut arena) = map_memory(4096, 64).expect("memory");
+        let first = arena.bytes(3).expect("3 of 64 bytes");
+        first.fill(0xff);
+        let strings = arena.strings(2).expect("16 of 61 bytes, aligned");
+        assert!(strings.iter().all(Option::is_none));
+        assert_eq!(strings.as_ptr() as usize % align_of::<usize>(), 0);
+        assert!(arena.bytes(41).is_none(), "8 + 16 are used, 40 are left");
+        assert_eq!(arena.bytes(40).expect("the rest").iter().max(), Some(&0));
+    }
+
+    #[test]
+    fn a_size_beyond_the_address_space_is_an_error() {
+        assert_eq!(map_memory(4096, usize::MAX).err(), Some(Errno::ENOMEM));
+        assert_eq!(map_memory(4096, usize::MAX / 2).err(), Some(Errno::ENOMEM));
+    }
+
+    #[test]
+    fn the_page_below_the_stack_is_a_guard() {
+        let (stack, _arena) = map_memory(4096, 0).expect("memory");
+        let guard = stack.top() as usize - STACK_SIZE - 4096;
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+        let line = maps.lines().find(|line| line.starts_with(&format!("{guard:x}-")));
+        assert!(line.expect("the guard is a mapping of its own").contains(" ---p "));
+    }
+}
