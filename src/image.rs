@@ -1,0 +1,158 @@
+//! Level 3. From the word IMAGE to a directory.
+//!
+//! A path is not looked at here: mounting it is the look. A bare name is tried at each place
+//! where images are kept, without leaving a descriptor behind: one that names a directory of the
+//! host would be a way out of the container (CVE-2024-21626).
+
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use crate::arch::Process;
+use crate::buf::Line;
+use crate::error::{Error, Step};
+use crate::sys;
+
+/// PATH_MAX, the NUL included.
+pub type Path = Line<4096>;
+
+/// What IMAGE means, by its spelling alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `/`, however it is written: the host's own root.
+    Host,
+    /// With a slash in it: a path.
+    Path,
+    /// A name to look up.
+    Name,
+}
+
+pub fn kind(image: &CStr) -> Kind {
+    let bytes = image.to_bytes();
+    let is_dots = |part: &[u8]| matches!(part, b"" | b"." | b"..");
+    if bytes.starts_with(b"/") && bytes.split(|&byte| byte == b'/').all(is_dots) {
+        Kind::Host // at the root, `..` is the root
+    } else if bytes.contains(&b'/') || is_dots(bytes) {
+        Kind::Path
+    } else {
+        Kind::Name
+    }
+}
+
+/// The image's name: the last part of its path; nothing where it has none (`/`, `..`).
+pub fn name(image: &CStr) -> &[u8] {
+    let mut parts = image.to_bytes().rsplit(|&byte| byte == b'/');
+    let name = parts.find(|part| !part.is_empty()).unwrap_or(b"");
+    if matches!(name, b"." | b"..") { b"" } else { name }
+}
+
+/// Kinds of single-file images; each is a suffix that is tried after the directory.
+const FILE_SUFFIXES: [&str; 4] = [".squashfs", ".erofs", ".ext4", ".img"];
+
+/// Looks `name` up. What was found is in `found`, with its NUL.
+pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(), Error<'a>> {
+    let mut worst = Errno::ENOENT;
+    let mut single_file = false;
+    let done = each_place(name, process, found, &mut |place| {
+        let length = place.as_bytes().len();
+        for suffix in ["/"].into_iter().chain(FILE_SUFFIXES) {
+            place.truncate(length);
+            place.push(suffix).push("\0");
+            match place.as_cstr().map_err(|_| Errno::ENAMETOOLONG).and_then(sys::exists) {
+                Ok(()) => {
+                    single_file = suffix != "/";
+                    return true;
+                }
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(errno) => worst = errno, // a place that can't be searched is worth a word
+            }
+        }
+        false
+    });
+    match (done, single_file) {
+        (true, false) => Ok(()),
+        (true, true) => {
+            let why = "a single-file image was found: not yet in this version";
+            Err(Error::refused(Step::Image, name.to_bytes(), why))
+        }
+        (false, _) => Err(Error::errno(Step::Image, name.to_bytes(), worst)),
+    }
+}
+
+/// The places where `name` was looked for, for the message that it is nowhere.
+pub fn list_places<const N: usize>(name: &CStr, process: &Process, line: &mut Line<N>) {
+    let mut path = Path::new();
+    let mut separator = "";
+    each_place(name, process, &mut path, &mut |place| {
+        line.push(separator).push_visible(place.as_bytes());
+        separator = ", ";
+        false
+    });
+}
+
+/// Puts each place into `path` in turn, in the order of the manual, until `visit` says true.
+/// Returns whether it did.
+fn each_place(
+    name: &CStr,
+    process: &Process,
+    path: &mut Path,
+    visit: &mut dyn FnMut(&mut Path) -> bool,
+) -> bool {
+    let name = name.to_bytes();
+    let mut at = |pieces: &[&[u8]]| {
+        path.clear();
+        for piece in pieces {
+            path.push(piece);
+        }
+        visit(path)
+    };
+    let listed = process.variable(b"TINYCTR_PATH").map_or(&[][..], CStr::to_bytes);
+    for directory in listed.split(|&byte| byte == b':').filter(|part| !part.is_empty()) {
+        if at(&[directory, b"/", name]) {
+            return true;
+        }
+    }
+    let mut buffer = [0; 4096];
+    at(&[b"./rootfs/", name])
+        || at(&[own_directory(process, &mut buffer), b"rootfs/", name])
+        || at(&[b"/var/lib/tinyctr/", name])
+        || at(&[b"/var/lib/machines/", name])
+        || at(&[b"/rootfs-", name])
+}
+
+/// The directory of our own executable, with its final slash.
+fn own_directory<'a>(process: &Process, buffer: &'a mut [u8]) -> &'a [u8] {
+    // Without /proc there is still the path that we were started by.
+    let path: &[u8] = match sys::readlinkat(c"/proc/self/exe", buffer) {
+        Ok(path) => path,
+        Err(_) => process.executable.map_or(b"", |path| path.to_cstr().to_bytes()),
+    };
+    let end = path.iter().rposition(|&byte| byte == b'/');
+    end.and_then(|end| path.get(..=end)).unwrap_or(b"./")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_makes_a_path_and_only_dots_and_slashes_the_root() {
+        for image in [c"/", c"//", c"/.", c"/../.", c"/./"] {
+            assert_eq!(kind(image), Kind::Host, "{image:?}");
+        }
+        for image in [c"./trusty", c"/srv/x", c".", c"..", c"../..", c"x/", c"/..."] {
+            assert_eq!(kind(image), Kind::Path, "{image:?}");
+        }
+        for image in [c"trusty", c"...", c"a.b"] {
+            assert_eq!(kind(image), Kind::Name, "{image:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_the_last_part() {
+        assert_eq!(name(c"trusty"), b"trusty");
+        assert_eq!(name(c"/srv/images/trusty//"), b"trusty");
+        for image in [c"/", c"..", c"/srv/..", c"."] {
+            assert_eq!(name(image), b"", "{image:?}");
+        }
+    }
+}

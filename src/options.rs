@@ -1,0 +1,617 @@
+//! Level 3. The command line: one table, from which the parser and `--help` are made (and
+//! whatever else lists the options).
+//!
+//! Nothing is copied: a parsed option points into the arguments. A repeatable option is not
+//! stored at all but read again from the arguments (`Options::environment`), so that there is no
+//! limit on how often it may stand there.
+
+use core::ffi::CStr;
+
+use crate::arch::{Strings, ThinCStr};
+use crate::error::{Error, Step};
+use crate::flags::Clone;
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    None,
+    /// `--opt VALUE` or `--opt=VALUE`; the word is what `--help` calls it.
+    Required(&'static str),
+    /// `--opt` or `--opt=VALUE`, never `--opt VALUE`.
+    Optional(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Id {
+    Ns,
+    Hostname,
+    Env,
+    Workdir,
+    Bare,
+    Quiet,
+    Verbose,
+    Help,
+    Version,
+    /// The name is taken, so that a script written for a later version fails here, loudly.
+    Reserved,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Opt {
+    pub id: Id,
+    pub short: Option<u8>,
+    pub long: &'static str,
+    pub value: Value,
+    pub help: &'static str,
+}
+
+const fn opt(
+    id: Id,
+    short: Option<u8>,
+    long: &'static str,
+    value: Value,
+    help: &'static str,
+) -> Opt {
+    Opt { id, short, long, value, help }
+}
+
+const fn reserved(short: Option<u8>, long: &'static str, value: Value) -> Opt {
+    opt(Id::Reserved, short, long, value, "")
+}
+
+/// Every option, in the order of `--help`.
+pub const OPTIONS: &[Opt] = &[
+    opt(
+        Id::Ns,
+        None,
+        "ns",
+        Value::Required("LIST"),
+        "namespaces to create, or none: a list of\n\
+         uts,pid,mnt,ipc,net,user,cgroup\n\
+         (default: all but net, and user only when not root)",
+    ),
+    opt(
+        Id::Hostname,
+        None,
+        "hostname",
+        Value::Required("NAME"),
+        "host name inside (default: the image's name)",
+    ),
+    opt(
+        Id::Env,
+        Some(b'e'),
+        "env",
+        Value::Required("NAME[=VALUE]"),
+        "set a variable, or pass on the caller's; repeatable\n\
+         (default: PATH, HOME, TERM and container=tinyctr only)",
+    ),
+    opt(
+        Id::Workdir,
+        Some(b'w'),
+        "workdir",
+        Value::Required("DIR"),
+        "working directory inside (default: /)",
+    ),
+    opt(
+        Id::Bare,
+        None,
+        "bare",
+        Value::None,
+        "only namespaces, host name, root and /proc; nothing is sealed",
+    ),
+    opt(
+        Id::Quiet,
+        Some(b'q'),
+        "quiet",
+        Value::None,
+        "no banner lines (default: where stderr is a terminal)",
+    ),
+    opt(Id::Verbose, None, "verbose", Value::None, "banner lines on stderr, terminal or not"),
+    opt(Id::Help, Some(b'h'), "help", Value::None, "this text"),
+    opt(Id::Version, None, "version", Value::None, "the version"),
+    reserved(None, "net", Value::Required("MODE")),
+    reserved(Some(b'v'), "volume", Value::Required("SRC:DST[:ro]")),
+    reserved(None, "tmpfs", Value::Required("DST[:SIZE]")),
+    reserved(None, "read-only", Value::None),
+    reserved(None, "ephemeral", Value::None),
+    reserved(None, "overlay", Value::Required("DIR")),
+    reserved(Some(b'u'), "user", Value::Required("USER[:GROUP]")),
+    reserved(Some(b't'), "tty", Value::None),
+    reserved(Some(b'T'), "no-tty", Value::None),
+    reserved(None, "init", Value::None),
+    reserved(None, "memory", Value::Required("SIZE")),
+    reserved(None, "cpus", Value::Required("N")),
+    reserved(None, "pids", Value::Required("N")),
+    reserved(None, "cap-add", Value::Required("LIST")),
+    reserved(None, "cap-drop", Value::Required("LIST")),
+    reserved(None, "seccomp", Value::Required("PROFILE")),
+    reserved(None, "new-privs", Value::None),
+    reserved(None, "privileged", Value::None),
+    reserved(None, "trace", Value::Optional("FILE")),
+    reserved(None, "dry-run", Value::None),
+    reserved(None, "explain", Value::None),
+];
+
+/// The namespaces that `--ns` knows, by the kernel's names in `/proc/PID/ns`.
+pub const NAMESPACES: &[(&str, Clone)] = &[
+    ("uts", Clone::NEWUTS),
+    ("pid", Clone::NEWPID),
+    ("mnt", Clone::NEWNS),
+    ("ipc", Clone::NEWIPC),
+    ("net", Clone::NEWNET),
+    ("user", Clone::NEWUSER),
+    ("cgroup", Clone::NEWCGROUP),
+];
+
+/// When the two banner lines are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Banner {
+    /// Where stderr is a terminal.
+    Auto,
+    Always,
+    Never,
+}
+
+/// What the command line asks for.
+pub enum Request<'a> {
+    Help,
+    Version,
+    Run(Options<'a>),
+}
+
+pub struct Options<'a> {
+    /// All that stands before IMAGE: read again for the repeatable options.
+    arguments: Strings<'a>,
+    /// `None`: not given.
+    pub namespaces: Option<Clone>,
+    pub hostname: Option<&'a CStr>,
+    pub workdir: Option<&'a CStr>,
+    pub bare: bool,
+    pub banner: Banner,
+    pub image: &'a CStr,
+    /// Empty where no command was given; else an `argv` with its final NULL.
+    pub command: Strings<'a>,
+}
+
+/// Reads the arguments, our own name not among them, the final NULL at their end.
+pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
+    let arguments = match arguments {
+        [Some(first), rest @ ..] if first.to_cstr() == c"run" => rest,
+        all => all,
+    };
+    let mut tokens = Tokens::new(arguments);
+    let mut namespaces = None;
+    let (mut hostname, mut workdir) = (None, None);
+    let mut bare = false;
+    let mut banner = Banner::Auto;
+    while let Some(token) = tokens.next().transpose()? {
+        match token.id {
+            Id::Help => return Ok(Request::Help),
+            Id::Version => return Ok(Request::Version),
+            Id::Ns => namespaces = Some(parse_namespaces(token.value)?),
+            Id::Hostname => hostname = Some(token.value),
+            Id::Workdir => workdir = Some(token.value),
+            Id::Env => check_variable(token.value)?,
+            Id::Bare => bare = true,
+            Id::Quiet => banner = Banner::Never,
+            Id::Verbose => banner = Banner::Always,
+            Id::Reserved => {
+                return Err(Error::refused(Step::Option, token.written, "not yet in this version"));
+            }
+        }
+    }
+    let rest = tokens.rest();
+    let Some((Some(image), command)) = rest.split_first() else {
+        return Err(Error::refused(Step::Option, b"IMAGE", "missing").hint(USAGE_HINT));
+    };
+    let arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
+    let command = if matches!(command, [Some(_), ..]) { command } else { &[] };
+    let image = image.to_cstr();
+    let options =
+        Options { arguments, namespaces, hostname, workdir, bare, banner, image, command };
+    options.check()
+}
+
+const USAGE_HINT: &str = "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help";
+
+impl<'a> Options<'a> {
+    fn check(self) -> Result<Request<'a>, Error<'a>> {
+        if self.image.is_empty() {
+            return Err(Error::refused(Step::Option, b"IMAGE", "empty").hint(USAGE_HINT));
+        }
+        let refuse = |why| Err(Error::refused(Step::Option, b"--hostname", why));
+        match (self.hostname, self.namespaces) {
+            (Some(name), _) if name.is_empty() => refuse("empty"),
+            // include/uapi/linux/utsname.h, __NEW_UTS_LEN
+            (Some(name), _) if name.count_bytes() > 64 => refuse("longer than 64 bytes"),
+            // Without a namespace of its own it would be the caller's host name that changes.
+            (Some(_), Some(ns)) if !ns.contains(Clone::NEWUTS) => {
+                refuse("needs the uts namespace (--ns)")
+            }
+            _ => Ok(Request::Run(self)),
+        }
+    }
+
+    /// The values of `-e`, in the order in which they stand.
+    pub fn environment(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
+        Tokens::new(self.arguments)
+            .map_while(Result::ok)
+            .filter(|token| token.id == Id::Env)
+            .map(|token| token.value)
+    }
+}
+
+fn parse_namespaces(list: &CStr) -> Result<Clone, Error<'_>> {
+    let bytes = list.to_bytes();
+    if bytes == b"none" {
+        return Ok(Clone::empty());
+    }
+    let mut flags = Clone::empty();
+    for name in bytes.split(|&byte| byte == b',') {
+        match NAMESPACES.iter().find(|(known, _)| known.as_bytes() == name) {
+            Some(&(_, flag)) => flags |= flag,
+            None => {
+                return Err(Error::refused(Step::Option, bytes, "no such list of namespaces")
+                    .hint("--ns takes uts,pid,mnt,ipc,net,user,cgroup (some of them), or none"));
+            }
+        }
+    }
+    Ok(flags)
+}
+
+fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {
+    match entry.to_bytes() {
+        [] | [b'=', ..] => Err(Error::refused(Step::Option, b"--env", "a variable needs a name")),
+        _ => Ok(()),
+    }
+}
+
+/// An option as it stands on the command line.
+struct Token<'a> {
+    id: Id,
+    /// Empty where the option takes none.
+    value: &'a CStr,
+    /// The argument in which it stands, for messages.
+    written: &'a [u8],
+}
+
+/// Walks over the options, up to the first argument that is none.
+struct Tokens<'a> {
+    rest: Strings<'a>,
+    /// What is left of `-abc` after `-a`.
+    cluster: Option<&'a CStr>,
+    written: &'a [u8],
+}
+
+impl<'a> Tokens<'a> {
+    fn new(arguments: Strings<'a>) -> Self {
+        Tokens { rest: arguments, cluster: None, written: b"" }
+    }
+
+    /// Where the options ended: IMAGE and what follows.
+    fn rest(&self) -> Strings<'a> {
+        self.rest
+    }
+
+    fn take(&mut self) -> Option<&'a CStr> {
+        let (first, rest) = self.rest.split_first()?;
+        let first = (*first)?;
+        self.rest = rest;
+        Some(first.to_cstr())
+    }
+
+    fn peek(&self) -> Option<&'a CStr> {
+        self.rest.first().copied().flatten().map(ThinCStr::to_cstr)
+    }
+
+    /// `--name`, `--name=value`, `--name value`.
+    fn long(&mut self, argument: &'a CStr) -> Result<Token<'a>, Error<'a>> {
+        let body = tail(argument, 2);
+        let name_end = body.to_bytes().iter().position(|&byte| byte == b'=');
+        let name = name_end.map_or(body.to_bytes(), |end| &body.to_bytes()[..end]);
+        let attached = name_end.map(|end| tail(body, end + 1));
+        let opt = OPTIONS.iter().find(|opt| opt.long.as_bytes() == name);
+        let opt = opt.ok_or(self.refused("unknown option").hint("see tinyctr --help"))?;
+        let value = match (opt.value, attached) {
+            (Value::None, Some(_)) => return Err(self.refused("takes no value")),
+            (Value::None | Value::Optional(_), None) => c"",
+            (_, Some(value)) => value,
+            (Value::Required(_), None) => self.following(opt)?,
+        };
+        Ok(Token { id: opt.id, value, written: self.written })
+    }
+
+    /// `-x`, `-xyz`, `-xVALUE`, `-x VALUE`.
+    fn short(&mut self, cluster: &'a CStr) -> Result<Token<'a>, Error<'a>> {
+        let letter = cluster.to_bytes().first().copied();
+        let opt = OPTIONS.iter().find(|opt| letter.is_some() && opt.short == letter);
+        let opt = opt.ok_or(self.refused("unknown option").hint("see tinyctr --help"))?;
+        let after = tail(cluster, 1);
+        let value = match opt.value {
+            Value::Required(_) if after.is_empty() => self.following(opt)?,
+            Value::Required(_) => after,
+            Value::None | Value::Optional(_) => {
+                self.cluster = (!after.is_empty()).then_some(after);
+                c""
+            }
+        };
+        Ok(Token { id: opt.id, value, written: self.written })
+    }
+
+    /// The value in the argument after the option's own. A reserved option is refused in any
+    /// case, so what it lacks is not worth a word.
+    fn following(&mut self, opt: &Opt) -> Result<&'a CStr, Error<'a>> {
+        match self.take() {
+            None if opt.id != Id::Reserved => Err(self.refused("needs a value")),
+            value => Ok(value.unwrap_or(c"")),
+        }
+    }
+
+    fn refused(&self, why: &'static str) -> Error<'a> {
+        Error::refused(Step::Option, self.written, why)
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Result<Token<'a>, Error<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(cluster) = self.cluster.take() {
+            return Some(self.short(cluster));
+        }
+        let argument = self.peek()?;
+        match argument.to_bytes() {
+            b"--" => {
+                self.take();
+                None
+            }
+            [b'-', b'-', ..] => {
+                self.written = self.take()?.to_bytes();
+                Some(self.long(argument))
+            }
+            [b'-', _, ..] => {
+                self.written = self.take()?.to_bytes();
+                Some(self.short(tail(argument, 1)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The string from byte `start` on. Past its end there is nothing.
+fn tail(string: &CStr, start: usize) -> &CStr {
+    let bytes = string.to_bytes_with_nul().get(start..).unwrap_or(b"\0");
+    CStr::from_bytes_with_nul(bytes).unwrap_or(c"")
+}
+
+/// The text of `--help`, piece by piece.
+pub fn help(mut put: impl FnMut(&str)) {
+    put(HELP_HEAD);
+    for opt in OPTIONS.iter().filter(|opt| opt.id != Id::Reserved) {
+        let mut width = 0;
+        usage(opt, |text| {
+            width += text.len();
+            put(text);
+        });
+        for line in opt.help.split('\n') {
+            if width >= HELP_COLUMN {
+                put("\n");
+                width = 0;
+            }
+            put(SPACES.get(width..).unwrap_or(""));
+            put(line);
+            put("\n");
+            width = 0;
+        }
+    }
+    put("\nNot in this version yet:");
+    let mut width = HELP_WIDTH; // so that the first begins a line
+    for opt in OPTIONS.iter().filter(|opt| opt.id == Id::Reserved) {
+        width += " --".len() + opt.long.len();
+        if width > HELP_WIDTH {
+            width = INDENT.len() + " --".len() + opt.long.len();
+            put("\n");
+            put(INDENT);
+        }
+        put(" --");
+        put(opt.long);
+    }
+    put(HELP_TAIL);
+}
+
+/// `  -e, --env NAME[=VALUE]`
+fn usage(opt: &Opt, mut put: impl FnMut(&str)) {
+    match opt.short {
+        Some(letter) => {
+            put("  -");
+            put(core::str::from_utf8(&[letter]).unwrap_or("?"));
+            put(", --");
+        }
+        None => put("      --"),
+    }
+    put(opt.long);
+    match opt.value {
+        Value::None => {}
+        Value::Required(word) => {
+            put(" ");
+            put(word);
+        }
+        Value::Optional(word) => {
+            put("[=");
+            put(word);
+            put("]");
+        }
+    }
+}
+
+const HELP_COLUMN: usize = 26;
+const HELP_WIDTH: usize = 80;
+const SPACES: &str = "                          ";
+const INDENT: &str = "     ";
+
+const HELP_HEAD: &str = "\
+Usage: tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]
+
+Runs COMMAND in a container: a process in namespaces of its own, with IMAGE as
+its root. Without COMMAND: the image's /bin/bash, else /bin/sh.
+
+IMAGE with a / in it is a path; / itself is the host's own root, and then the
+file system is left as it is. A bare NAME is looked for in each directory of
+$TINYCTR_PATH, then as ./rootfs/NAME, rootfs/NAME beside tinyctr itself,
+/var/lib/tinyctr/NAME, /var/lib/machines/NAME and /rootfs-NAME.
+
+Options end at IMAGE, or at --. A leading word `run` is ignored.
+
+";
+
+const HELP_TAIL: &str = "
+
+Exit status: the command's own; 128+N where signal N ended it; 125 where tinyctr
+failed; 126 where COMMAND can't be executed; 127 where it isn't found.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    /// Parses a command line of words, and hands the result to `look`.
+    fn with<R>(words: &[&str], look: impl FnOnce(Result<Request, Error>) -> R) -> R {
+        let words: Vec<CString> = words.iter().map(|word| CString::new(*word).unwrap()).collect();
+        let mut argv: Vec<_> = words.iter().map(|word| Some(ThinCStr::new(word))).collect();
+        argv.push(None);
+        look(parse(&argv))
+    }
+
+    fn run<R>(words: &[&str], look: impl FnOnce(&Options) -> R) -> R {
+        with(words, |request| match request {
+            Ok(Request::Run(options)) => look(&options),
+            Ok(_) => panic!("{words:?}: not a run"),
+            Err(error) => panic!("{words:?}: {error:?}"),
+        })
+    }
+
+    fn refusal(words: &[&str]) -> (String, &'static str) {
+        with(words, |request| match request {
+            Err(Error { object, cause: crate::error::Cause::Text(why), .. }) => {
+                (String::from_utf8_lossy(object).into_owned(), why)
+            }
+            _ => panic!("{words:?} was not refused"),
+        })
+    }
+
+    fn command(options: &Options) -> Vec<String> {
+        let words = options.command.iter().flatten();
+        words.map(|word| word.to_cstr().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn options_end_at_the_image() {
+        run(&["-q", "trusty", "ls", "-al", "--help"], |options| {
+            assert_eq!(options.image, c"trusty");
+            assert_eq!(command(options), ["ls", "-al", "--help"]);
+            assert_eq!(options.banner, Banner::Never);
+        });
+    }
+
+    #[test]
+    fn a_value_may_be_attached_or_follow() {
+        for words in [
+            &["--workdir", "/x", "i"][..],
+            &["--workdir=/x", "i"],
+            &["-w", "/x", "i"],
+            &["-w/x", "i"],
+            &["-qw/x", "i"],
+            &["-qw", "/x", "i"],
+        ] {
+            run(words, |options| assert_eq!(options.workdir, Some(c"/x"), "{words:?}"));
+        }
+    }
+
+    #[test]
+    fn a_leading_run_is_ignored_and_only_a_leading_one() {
+        run(&["run", "--bare", "run", "run"], |options| {
+            assert_eq!(options.image, c"run");
+            assert_eq!(command(options), ["run"]);
+        });
+    }
+
+    #[test]
+    fn two_dashes_end_the_options() {
+        run(&["--", "--odd-image", "x"], |options| assert_eq!(options.image, c"--odd-image"));
+    }
+
+    #[test]
+    fn namespaces_are_a_list_or_none() {
+        run(&["--ns", "none", "/"], |o| assert_eq!(o.namespaces, Some(Clone::empty())));
+        run(&["--ns=uts,pid", "/"], |o| {
+            assert_eq!(o.namespaces, Some(Clone::NEWUTS | Clone::NEWPID));
+        });
+        run(&["/"], |o| assert_eq!(o.namespaces, None));
+        for bad in ["", "uts,", "UTS", "none,uts", "utspid", "time"] {
+            assert_eq!(refusal(&["--ns", bad, "/"]), (bad.into(), "no such list of namespaces"));
+        }
+    }
+
+    #[test]
+    fn the_environment_is_read_in_order() {
+        run(&["-eA=1", "-q", "--env", "B", "--env=A=2", "i", "-e", "C"], |options| {
+            let entries: Vec<_> = options.environment().collect();
+            assert_eq!(entries, [c"A=1", c"B", c"A=2"]);
+        });
+    }
+
+    #[test]
+    fn what_is_not_right_is_named() {
+        assert_eq!(refusal(&[]), ("IMAGE".into(), "missing"));
+        assert_eq!(refusal(&["run"]), ("IMAGE".into(), "missing"));
+        assert_eq!(refusal(&[""]), ("IMAGE".into(), "empty"));
+        assert_eq!(refusal(&["--nss", "x"]), ("--nss".into(), "unknown option"));
+        assert_eq!(refusal(&["-qZ", "x"]), ("-qZ".into(), "unknown option"));
+        assert_eq!(refusal(&["--bare=1", "x"]), ("--bare=1".into(), "takes no value"));
+        assert_eq!(refusal(&["--workdir"]), ("--workdir".into(), "needs a value"));
+        assert_eq!(refusal(&["-w"]), ("-w".into(), "needs a value"));
+        assert_eq!(refusal(&["-e", "=x", "i"]), ("--env".into(), "a variable needs a name"));
+        assert_eq!(refusal(&["--hostname", "", "i"]), ("--hostname".into(), "empty"));
+        let long = "n".repeat(65);
+        assert_eq!(refusal(&["--hostname", &long, "i"]).1, "longer than 64 bytes");
+        let words = ["--ns", "pid", "--hostname", "x", "/"];
+        assert_eq!(refusal(&words).1, "needs the uts namespace (--ns)");
+    }
+
+    #[test]
+    fn every_reserved_option_is_refused_as_not_yet() {
+        for opt in OPTIONS.iter().filter(|opt| opt.id == Id::Reserved) {
+            let long = format!("--{}", opt.long);
+            assert_eq!(refusal(&[&long, "x"]), (long.clone(), "not yet in this version"));
+            if let Some(letter) = opt.short {
+                let short = format!("-{}", char::from(letter));
+                assert_eq!(refusal(&[&short, "x"]), (short.clone(), "not yet in this version"));
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_stands_twice_in_the_table() {
+        for (at, opt) in OPTIONS.iter().enumerate() {
+            for other in &OPTIONS[at + 1..] {
+                assert_ne!(opt.long, other.long);
+                assert!(opt.short.is_none() || opt.short != other.short, "-{:?}", opt.short);
+            }
+        }
+    }
+
+    #[test]
+    fn help_lists_every_option_and_fits_a_terminal() {
+        let mut text = String::new();
+        help(|piece| text.push_str(piece));
+        assert!(text.len() <= 4096, "the buffer that it is printed from");
+        for opt in OPTIONS {
+            assert!(text.contains(&format!("--{}", opt.long)), "{}", opt.long);
+        }
+        for line in text.lines() {
+            assert!(line.len() <= 80, "{line}");
+        }
+    }
+}
