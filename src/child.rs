@@ -1,0 +1,84 @@
+//! Level 5. THE STORY: what a container is, in the order in which it happens.
+//!
+//! The child runs on a stack of its own, but in its parent's memory (`CLONE_VM | CLONE_VFORK`):
+//! as fast as it gets, and with hazards:
+//!
+//! 1. No signal handler may run here: it would change the parent's memory. There are none.
+//! 2. Nothing is waited for: the parent, asleep until execve, could not help.
+//! 3. Nothing is built, measured or formatted, and nothing panics: it was all done in the plan.
+//! 4. A failure is told through `Shared`, as a few words; the parent makes a message of it.
+//! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's.
+
+use core::convert::Infallible;
+use syscalls::Errno;
+
+use crate::arch::ThinCStr;
+use crate::error::{At, Error, Step};
+use crate::flags::{Clone, Ms};
+use crate::plan::{Plan, Root, Shared, is_absent};
+use crate::{root, sys};
+
+/// Where the clone begins. The new namespaces are there already: clone(2) made them.
+pub extern "C" fn child(shared: &Shared) -> ! {
+    let Err(error) = become_command(&shared.plan, shared);
+    shared.failure.set(Some(error));
+    sys::exit_group(error.exit_code())
+}
+
+fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Error<'a>> {
+    // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
+    if let Some(maps) = &plan.id_maps {
+        maps.write()?;
+    }
+    // How long: not longer than our parent.
+    if plan.die_with_parent {
+        sys::prctl_set_pdeathsig(libc::SIGKILL).at(Step::DieWithParent, c"")?;
+    }
+    // Under which name.
+    if let Some(name) = plan.hostname {
+        sys::sethostname(name).map_err(|errno| Error::errno(Step::Hostname, name, errno))?;
+    }
+    // Where. First of all: what we mount from here on stays with us.
+    if plan.namespaces.contains(Clone::NEWNS) {
+        sys::mount_propagation(c"/", Ms::REC | Ms::PRIVATE).at(Step::Private, c"/")?;
+    }
+    match plan.root {
+        Root::Host => {}
+        Root::ChrootOnly(image) => root::chroot_only(image)?,
+        Root::Image(image) => {
+            let host = root::enter(image)?;
+            root::mount_proc()?; // what ps reads: the processes of this PID namespace
+            root::leave_host(host)?;
+        }
+    }
+    if let Some(directory) = plan.workdir {
+        sys::chdir(directory).at(Step::Workdir, directory)?;
+    }
+    // As what.
+    execute(plan, shared)
+}
+
+/// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
+/// was there but not for us, that is what we say in the end.
+fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Error<'a>> {
+    let mut answer = Errno::ENOENT;
+    for program in plan.programs.iter().copied().flatten() {
+        shared.program.set(Some(program));
+        let own_name = [Some(program), None];
+        let argv = plan.argv.unwrap_or(&own_name);
+        let Err(errno) = sys::execve(program.to_cstr(), argv, plan.environment);
+        match errno {
+            Errno::EACCES => answer = errno,
+            absent if is_absent(absent) => {}
+            _ => return Err(Error::errno(Step::Exec, spoken(plan, program), errno)),
+        }
+    }
+    let last = plan.programs.last().copied().flatten();
+    Err(Error::errno(Step::Exec, last.map_or(b"", |program| spoken(plan, program)), answer))
+}
+
+/// What the user calls the program: the command as it was given, else the shell's path.
+fn spoken<'a>(plan: &Plan<'a>, program: ThinCStr<'a>) -> &'a [u8] {
+    let given = plan.argv.and_then(|argv| argv.first().copied().flatten());
+    given.unwrap_or(program).to_cstr().to_bytes()
+}

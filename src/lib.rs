@@ -1,0 +1,30 @@
+//! tinyctr runs a command in a container by making the system calls itself.
+//!
+//! The modules, in reading order:
+//!
+//! 1. [`child`]: the story. What happens between clone and execve, from top to bottom.
+//! 2. [`root`]: how the image becomes the root directory, and how the host's goes away.
+//! 3. [`parent`]: what comes before and after: the plan, the clone, the wait.
+//! 4. [`plan`]: every decision, taken before the clone.
+//! 5. [`options`], [`image`], [`descriptors`], [`idmap`]: what the plan is made from.
+//! 6. [`sys`]: one function a system call, and the one place that makes them.
+//! 7. [`error`], [`flags`], [`trace`], [`buf`], [`arch`]: the words that all of it is written in.
+//!
+//! `docs/architecture.md` has the map and the invariants.
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod arch;
+pub mod buf;
+pub mod child;
+pub mod descriptors;
+pub mod error;
+pub mod flags;
+pub mod idmap;
+pub mod image;
+pub mod options;
+pub mod parent;
+pub mod plan;
+pub mod root;
+pub mod sys;
+pub mod trace;

@@ -1,0 +1,195 @@
+//! Level 5. The parent: reads the command line, makes the plan, clones, waits, and passes on how
+//! the command ended.
+
+use core::cell::Cell;
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use crate::arch::{Process, Strings};
+use crate::buf::Line;
+use crate::descriptors;
+use crate::error::{At, Cause, EXIT_SIGNAL, Error, Step};
+use crate::flags::Clone;
+use crate::image::{self, Path};
+use crate::options::{self, Banner, Options, Request};
+use crate::plan::{Plan, Shared};
+use crate::sys::{self, Ended};
+
+/// The child's side of the clone: `child::child`.
+pub type Entry = extern "C" fn(&Shared) -> !;
+
+const VERSION: &str = concat!("tinyctr ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// A line for the terminal: a banner, an error, a list of places.
+type Text = Line<1024>;
+
+/// All of tinyctr. Returns the exit status.
+pub fn run(process: &Process, child: Entry) -> i32 {
+    let answer = match options::parse(process.arguments()) {
+        Ok(Request::Help) => print_help().map(|()| 0),
+        Ok(Request::Version) => print(VERSION).map(|()| 0),
+        Ok(Request::Run(options)) => return run_container(&options, process, child),
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| {
+        report(&error);
+        error.exit_code()
+    })
+}
+
+fn run_container(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
+    let mut path = Path::new();
+    let image = match find_image(options, process, &mut path) {
+        Ok(image) => image,
+        Err(error) => {
+            report(&error);
+            report_places(&error, options, process);
+            return error.exit_code();
+        }
+    };
+    container(options, image, process, child).unwrap_or_else(|error| {
+        report(&error);
+        error.exit_code()
+    })
+}
+
+/// The path of the image's directory: what was given, or what the look-up found.
+fn find_image<'a>(
+    options: &Options<'static>,
+    process: &Process,
+    path: &'a mut Path,
+) -> Result<&'a CStr, Error<'static>> {
+    if image::kind(options.image) != image::Kind::Name {
+        return Ok(options.image);
+    }
+    image::find(options.image, process, path)?;
+    Ok(path.as_cstr().unwrap_or(c""))
+}
+
+fn container<'a>(
+    options: &Options<'static>,
+    image: &'a CStr,
+    process: &Process,
+    child: Entry,
+) -> Result<i32, Error<'a>> {
+    if !options.bare {
+        descriptors::close_inherited()?;
+        // Where the caller ignored it, the kernel would forget how the command ended.
+        sys::reset_signal(libc::SIGCHLD).at(Step::Wait, c"SIGCHLD")?;
+    }
+    let (plan, stack) = Plan::new(options, image, process)?;
+    let banner = wants_banner(options.banner);
+    let pid = plan.namespaces.contains(Clone::NEWPID);
+    if banner && let Some(command) = named(options) {
+        print_running(command, pid, options.image);
+    }
+    let shared = Shared { plan, failure: Cell::new(None), program: Cell::new(None) };
+    let namespaces = shared.plan.namespaces;
+    let pid_outside = sys::clone(namespaces, stack, child, &shared)
+        .map_err(|errno| Error::errno(Step::Clone, b"", errno))?;
+    let failure = shared.failure.take();
+    // Which shell the image has is known only now.
+    if banner && failure.is_none() && options.command.is_empty() {
+        print_running(&[shared.program.get()], pid, options.image);
+    }
+    let ended = wait(pid_outside)?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if banner {
+        print_ended(ended);
+    }
+    Ok(match ended {
+        Ended::Exited(code) => code,
+        Ended::Killed(signal) => EXIT_SIGNAL + signal,
+    })
+}
+
+fn wait(pid: i32) -> Result<Ended, Error<'static>> {
+    loop {
+        match sys::wait4(pid) {
+            Ok(ended) => return Ok(ended),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::errno(Step::Wait, b"", errno)),
+        }
+    }
+}
+
+// --- what is said, and where ---------------------------------------------------------------------
+
+fn wants_banner(banner: Banner) -> bool {
+    match banner {
+        Banner::Always => true,
+        Banner::Never => false,
+        Banner::Auto => sys::ioctl_tcgets(sys::STDERR).is_ok(),
+    }
+}
+
+/// The command that the user named, without its final NULL.
+fn named<'a>(options: &Options<'a>) -> Option<Strings<'a>> {
+    options.command.split_last().map(|(_null, words)| words)
+}
+
+/// `running [ps aux] as PID 1 in image trusty`. Where the container has no PID namespace, its
+/// PID is a number like any other and not worth a word.
+fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
+    let mut line = Text::new();
+    line.push("running [");
+    for (number, word) in command.iter().flatten().enumerate() {
+        line.push(if number == 0 { "" } else { " " }).push_visible(word.to_cstr().to_bytes());
+    }
+    line.push(if pid_namespace { "] as PID 1 in image " } else { "] in image " });
+    line.push_visible(image.to_bytes());
+    say(line.end());
+}
+
+fn print_ended(ended: Ended) {
+    let mut line = Text::new();
+    line.push("container exited: ");
+    match ended {
+        Ended::Exited(code) => line.push_decimal(code.unsigned_abs().into()),
+        Ended::Killed(signal) => line.push("signal ").push_decimal(signal.unsigned_abs().into()),
+    };
+    say(line.end());
+}
+
+fn report(error: &Error) {
+    let mut line = Text::new();
+    error.line(&mut line);
+    say(line.as_bytes());
+    if let Some(hint) = error.advice() {
+        let mut line = Text::new();
+        line.push(HINT).push(hint);
+        say(line.end());
+    }
+}
+
+/// An image that is nowhere: where it was looked for.
+fn report_places(error: &Error, options: &Options, process: &Process) {
+    if matches!(error.cause, Cause::Errno(_)) {
+        let mut line = Line::<4096>::new();
+        line.push(HINT).push("looked for as ");
+        image::list_places(options.image, process, &mut line);
+        say(line.end());
+    }
+}
+
+const HINT: &str = "  hint: ";
+
+/// To stderr. Where even that fails there is nobody left to tell, and the exit status says it.
+fn say(line: &[u8]) {
+    let _unheard = sys::write_all(sys::STDERR, line);
+}
+
+/// To stdout: help and version only.
+fn print(text: impl AsRef<[u8]>) -> Result<(), Error<'static>> {
+    sys::write_all(sys::STDOUT, text.as_ref()).at(Step::Output, c"stdout")
+}
+
+fn print_help() -> Result<(), Error<'static>> {
+    let mut text = Line::<4096>::new();
+    options::help(|piece| {
+        text.push(piece);
+    });
+    print(text.as_bytes())
+}

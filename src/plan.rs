@@ -1,0 +1,254 @@
+//! Level 4. From options to a finished plan: every decision taken, every string built, before the
+//! clone. The child only carries it out (see the hazards in `child.rs`).
+
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use crate::arch::{Process, Strings, ThinCStr, value_of};
+use crate::error::{Error, Step};
+use crate::flags::Clone;
+use crate::idmap::IdMaps;
+use crate::image;
+use crate::options::Options;
+use crate::sys::{self, Arena, Stack};
+
+const DEFAULT_PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_HOME: &CStr = c"HOME=/root";
+const CONTAINER: &CStr = c"container=tinyctr";
+
+/// Without COMMAND: the first of these that the image has.
+const SHELLS: [ThinCStr; 2] = [ThinCStr::new(c"/bin/bash"), ThinCStr::new(c"/bin/sh")];
+
+/// What becomes of the file system.
+#[derive(Clone, Copy)]
+pub enum Root<'a> {
+    /// Nothing: the host's own.
+    Host,
+    /// The image, as a mount of its own.
+    Image(&'a CStr),
+    /// The image by chroot alone: without a mount namespace nothing else leaves the host as it
+    /// was. For `--bare` only.
+    ChrootOnly(&'a CStr),
+}
+
+/// Everything that the child does, in the order in which it does it.
+pub struct Plan<'a> {
+    pub namespaces: Clone,
+    /// In a user namespace of our own: who is root there.
+    pub id_maps: Option<IdMaps>,
+    /// Whether the container ends with us. Not with `--bare`.
+    pub die_with_parent: bool,
+    pub hostname: Option<&'a [u8]>,
+    pub root: Root<'a>,
+    /// `None`: the root directory, where entering the root leaves us anyway.
+    pub workdir: Option<&'a CStr>,
+    /// The paths to try, in order, each looked up in the image.
+    pub programs: Strings<'a>,
+    /// `None`: the program's path alone.
+    pub argv: Option<Strings<'a>>,
+    pub environment: Strings<'a>,
+}
+
+impl<'a> Plan<'a> {
+    /// `image` is the path that `options.image` was found at. Also maps the memory that the plan
+    /// and the child's stack are in.
+    pub fn new(
+        options: &Options<'static>,
+        image: &'a CStr,
+        process: &Process,
+    ) -> Result<(Plan<'a>, Stack), Error<'a>> {
+        let namespaces = options.namespaces.unwrap_or(default_namespaces(process));
+        let root = match image::kind(options.image) {
+            image::Kind::Host => Root::Host,
+            _ if namespaces.contains(Clone::NEWNS) => Root::Image(image),
+            _ if options.bare => Root::ChrootOnly(image),
+            _ => {
+                let why = "an image needs the mnt namespace";
+                let hint = "add mnt to --ns; or --bare, for a chroot that root can leave again";
+                return Err(Error::refused(Step::Option, b"--ns", why).hint(hint));
+            }
+        };
+        let path = Search::new(options, process);
+        let size = environment_size(options) + path.size();
+        let (stack, mut arena) = sys::map_memory(process.page_size, size)
+            .map_err(|errno| Error::errno(Step::Memory, b"", errno))?;
+        let too_small = Error::refused(Step::Memory, b"", "the plan outgrew its measure");
+        let environment = environment(options, process, &mut arena).ok_or(too_small)?;
+        let programs = path.programs(&mut arena).ok_or(too_small)?;
+        let plan = Plan {
+            namespaces,
+            id_maps: namespaces
+                .contains(Clone::NEWUSER)
+                .then(|| IdMaps::root_is(process.euid, process.egid)),
+            die_with_parent: !options.bare,
+            hostname: if namespaces.contains(Clone::NEWUTS) { hostname(options) } else { None },
+            root,
+            workdir: match (options.workdir, root) {
+                (None, Root::Host) => Some(c"/"), // nothing else takes us there
+                (given, _) => given,
+            },
+            programs,
+            argv: (!options.command.is_empty()).then_some(options.command),
+            environment,
+        };
+        Ok((plan, stack))
+    }
+}
+
+fn default_namespaces(process: &Process) -> Clone {
+    let all = Clone::NEWUTS | Clone::NEWPID | Clone::NEWNS | Clone::NEWIPC | Clone::NEWCGROUP;
+    if process.euid == 0 { all } else { all | Clone::NEWUSER }
+}
+
+/// The image's name, unless one was given; the host's own where there is no image.
+fn hostname(options: &Options<'static>) -> Option<&'static [u8]> {
+    if let Some(given) = options.hostname {
+        return Some(given.to_bytes());
+    }
+    match (image::kind(options.image), image::name(options.image)) {
+        (image::Kind::Host, _) => None,
+        (_, b"") => Some(b"tinyctr"),
+        // include/uapi/linux/utsname.h, __NEW_UTS_LEN: the kernel refuses more.
+        (_, name) => Some(name.get(..64).unwrap_or(name)),
+    }
+}
+
+// --- the environment ---------------------------------------------------------------------------
+
+/// What `environment` needs: at most one pointer an argument, the four defaults and the NULL.
+fn environment_size(options: &Options) -> usize {
+    (options.environment().count() + 5) * size_of::<Option<ThinCStr>>()
+}
+
+/// PATH, HOME, TERM and `container`, then what `-e` says. The last one to name a variable wins.
+fn environment(
+    options: &Options<'static>,
+    process: &Process,
+    arena: &mut Arena,
+) -> Option<Strings<'static>> {
+    let slots = arena.strings(options.environment().count() + 5)?;
+    let mut used = 0;
+    let term = caller_entry(process, b"TERM");
+    let defaults = [Some(DEFAULT_PATH), Some(DEFAULT_HOME), term, Some(CONTAINER)];
+    let given = options.environment().map(|entry| resolve(entry, process));
+    for entry in defaults.into_iter().chain(given).flatten() {
+        let name = name_of(entry);
+        let same = |slot: &Option<ThinCStr>| slot.is_some_and(|s| name_of(s.to_cstr()) == name);
+        // As setenv(3) does it: a search a variable. They are few.
+        let place = slots.iter().take(used).position(same).unwrap_or(used);
+        used = used.max(place + 1);
+        *slots.get_mut(place)? = Some(ThinCStr::new(entry));
+    }
+    slots.get(..=used) // with the NULL behind the last
+}
+
+/// `NAME=VALUE` as it is; `NAME` as the caller has it, or nothing.
+fn resolve(entry: &'static CStr, process: &Process) -> Option<&'static CStr> {
+    if entry.to_bytes().contains(&b'=') {
+        Some(entry)
+    } else {
+        caller_entry(process, entry.to_bytes())
+    }
+}
+
+fn caller_entry(process: &Process, name: &[u8]) -> Option<&'static CStr> {
+    let mut entries = process.environment.iter().flatten().map(|entry| entry.to_cstr());
+    entries.find(|entry| value_of(entry, name).is_some())
+}
+
+fn name_of(entry: &CStr) -> &[u8] {
+    entry.to_bytes().split(|&byte| byte == b'=').next().unwrap_or(b"")
+}
+
+// --- the command -------------------------------------------------------------------------------
+
+/// Where the command is looked for, the way execvp(3) does it: as it is where it has a slash,
+/// else in each directory of the container's own PATH.
+struct Search {
+    command: Option<&'static CStr>,
+    path: &'static [u8],
+}
+
+impl Search {
+    fn new(options: &Options<'static>, process: &Process) -> Search {
+        let command = options.command.first().copied().flatten().map(ThinCStr::to_cstr);
+        let given = options.environment().filter_map(|entry| resolve(entry, process));
+        let path = given.filter_map(|entry| value_of(entry, b"PATH")).last();
+        let default = value_of(DEFAULT_PATH, b"PATH").unwrap_or(c"");
+        Search { command, path: path.unwrap_or(default).to_bytes() }
+    }
+
+    /// What the candidates are made of; an empty directory is the working directory.
+    fn directories(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
+        self.path.split(|&byte| byte == b':')
+    }
+
+    fn needs_path(&self) -> Option<&'static [u8]> {
+        let command = self.command?.to_bytes();
+        (!command.contains(&b'/') && !command.is_empty()).then_some(command)
+    }
+
+    /// The bytes that `programs` takes from the arena, padding included.
+    fn size(&self) -> usize {
+        let pointer = size_of::<Option<ThinCStr>>();
+        match self.needs_path() {
+            None => 2 * pointer,
+            Some(command) => {
+                let length = |dir: &[u8]| pointer + dir.len() + "/".len() + command.len() + 1;
+                self.directories().map(length).sum::<usize>() + pointer
+            }
+        }
+    }
+
+    fn programs(&self, arena: &mut Arena) -> Option<Strings<'static>> {
+        match (self.command, self.needs_path()) {
+            (None, _) => {
+                let programs = arena.strings(SHELLS.len())?;
+                for (slot, shell) in programs.iter_mut().zip(SHELLS) {
+                    *slot = Some(shell);
+                }
+                Some(programs)
+            }
+            (Some(path), None) => {
+                let programs = arena.strings(1)?;
+                *programs.first_mut()? = Some(ThinCStr::new(path));
+                Some(programs)
+            }
+            (Some(_), Some(command)) => {
+                let programs = arena.strings(self.directories().count())?;
+                for (slot, directory) in programs.iter_mut().zip(self.directories()) {
+                    *slot = Some(join(directory, command, arena)?);
+                }
+                Some(programs)
+            }
+        }
+    }
+}
+
+/// `DIRECTORY/COMMAND`, or `COMMAND` alone where the directory is empty.
+fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<'static>> {
+    let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+    let bytes = arena.bytes(directory.len() + slash.len() + command.len() + 1)?;
+    let parts = directory.iter().chain(slash).chain(command);
+    for (byte, part) in bytes.iter_mut().zip(parts) {
+        *byte = *part;
+    }
+    CStr::from_bytes_with_nul(bytes).ok().map(ThinCStr::new)
+}
+
+/// What the child could not do, as it tells its parent.
+pub type Failure<'a> = Option<Error<'a>>;
+
+/// The memory that parent and child have in common.
+pub struct Shared<'a> {
+    pub plan: Plan<'a>,
+    /// Written by the child, read by the parent after the clone has returned.
+    pub failure: core::cell::Cell<Failure<'a>>,
+    /// The program that is being executed: the last one that was tried.
+    pub program: core::cell::Cell<Option<ThinCStr<'a>>>,
+}
+
+/// Errors that mean "not here, try the next directory".
+pub fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
+}
