@@ -98,7 +98,7 @@ pub const OPTIONS: &[Opt] = &[
         None,
         "bare",
         Value::None,
-        "only namespaces, host name, root and /proc; nothing is sealed",
+        "only namespaces, host name, root and /proc: unsealed",
     ),
     opt(
         Id::Quiet,
