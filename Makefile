@@ -1,0 +1,67 @@
+# tinyctr: `make` builds the program and the image `trusty`; `make help` lists the rest.
+#
+# Needs cargo, a C compiler driver for cargo to link with, and a POSIX shell. Nothing here asks
+# for root: what needs it says so and stops.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/tinyctr
+
+RELEASE = target/release/tinyctr
+SKIPPED = $(CURDIR)/target/skipped-tests
+
+# Handed to the recipes: a mirror, a suite other than the recipe's, a keyring.
+export MIRROR SUITE KEYRING
+
+.PHONY: all program image test lint bench install clean distclean help
+.PHONY: trusty jessie bookworm binfmt-remove
+
+all: program image
+
+program: ## build ./tinyctr
+	@rootfs/need cargo cc
+	$(CARGO) build --release --locked
+	@cmp -s $(RELEASE) tinyctr || install -m 755 $(RELEASE) tinyctr
+
+# The stand-in, where the real one can't be had within a few seconds.
+image:
+	@rootfs/build --or-stand-in trusty
+
+trusty jessie bookworm: ## build this image (jessie and bookworm need root)
+	@rootfs/build $@
+
+binfmt-remove: ## take away the qemu handler that building a foreign image registered
+	@rootfs/binfmt remove
+
+test: all ## run every test that can run here; the others are listed with their reasons
+	@rm -f $(SKIPPED)
+	@TINYCTR=$(CURDIR)/tinyctr TINYCTR_SKIPS=$(SKIPPED) $(CARGO) test --locked; \
+	status=$$?; tests/list-skipped $(SKIPPED); exit $$status
+
+lint: ## formatting, clippy and shellcheck, warnings as errors
+	@rootfs/need cargo shellcheck
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	shellcheck -x .ci/run bench/run tests/list-skipped rootfs/build rootfs/binfmt rootfs/need \
+	    rootfs/stand-in rootfs/*.sh rootfs/*.recipe
+
+bench: program ## compare with the floor, unshare(1) and bubblewrap (as root)
+	@bench/run
+
+install: program ## install under $(PREFIX), DESTDIR respected
+	install -d $(BINDIR) $(DOCDIR)
+	install -m 755 tinyctr $(BINDIR)/tinyctr
+	install -m 644 README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT $(DOCDIR)
+
+clean: ## remove what the compiler made
+	$(CARGO) clean
+	rm -f tinyctr bench/floor bench/true
+
+distclean: clean ## remove the images too
+	@rootfs/build --remove-all
+
+help: ## this list
+	@grep -E '^[a-z ]+:.*## ' Makefile | while IFS= read -r line; do \
+		printf '  make %-24s %s\n' "$${line%%:*}" "$${line##*## }"; done
