@@ -2,8 +2,12 @@
 //!
 //! They stand here rather than in `.cargo/config.toml`, because a `RUSTFLAGS` in the environment
 //! silently replaces what is written there.
+//!
+//! And a table that is packed here, since the `syscalls` crate has it only as code.
 
 use std::{env, fs, path::Path};
+
+use syscalls::Errno;
 
 /// What the `libc` crate asks the linker for. We use its types and constants alone, so each of
 /// them is an empty archive: libc code can't get in, not even by mistake.
@@ -35,6 +39,7 @@ const FLAGS: [&str; 10] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    fs::write(Path::new(&out).join("errno.txt"), errno_table()).expect("the table can be written");
     for name in EMPTY {
         let archive = Path::new(&out).join(format!("lib{name}.a"));
         fs::write(&archive, EMPTY_ARCHIVE).expect("the empty archive can be written");
@@ -49,4 +54,15 @@ fn main() {
         fs::write(&script, DISCARD).expect("the linker script can be written");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
     }
+}
+
+/// Name and text of every errno from 1 on, each ended by NUL: half the size of the match that
+/// they are in `syscalls`, and it is read-only data that is not resident until it is needed.
+fn errno_table() -> String {
+    /// MAX_ERRNO of include/linux/err.h; the highest that has a name comes much earlier.
+    const MAX: i32 = 4095;
+    let known = |number| Errno::new(number).name_and_description();
+    let last = (1..=MAX).rfind(|number| known(*number).is_some()).unwrap_or(0);
+    let pairs = (1..=last).map(|number| known(number).unwrap_or(("", "")));
+    pairs.map(|(name, text)| format!("{name}\0{text}\0")).collect()
 }

@@ -40,7 +40,10 @@ fn close_listed() -> Result<(), Error<'static>> {
 }
 
 fn parse_descriptor(name: &[u8]) -> Option<i32> {
-    core::str::from_utf8(name).ok()?.parse().ok()
+    name.iter().try_fold(0_i32, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| i32::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// The names in what `getdents64` filled in: records of inode (8 bytes), offset (8), length of

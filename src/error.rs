@@ -108,9 +108,9 @@ impl<'a> Error<'a> {
         }
         match self.cause {
             Cause::Text(text) => line.push(text),
-            Cause::Errno(errno) => match (errno.name(), errno.description()) {
-                (Some(name), Some(text)) => line.push(name).push(" (").push(text).push(")"),
-                _ => line.push("errno ").push_decimal(errno.into_raw().unsigned_abs().into()),
+            Cause::Errno(errno) => match name_and_text(errno) {
+                Some((name, text)) => line.push(name).push(" (").push(text).push(")"),
+                None => line.push("errno ").push_decimal(errno.into_raw().unsigned_abs().into()),
             },
         };
         line.end();
@@ -169,6 +169,17 @@ impl<'a> Error<'a> {
     }
 }
 
+/// Names and texts, by number from 1 on, each ended by NUL (build.rs packs them).
+static ERRNO_TABLE: &str = include_str!(concat!(env!("OUT_DIR"), "/errno.txt"));
+
+/// `ENOENT` and `No such file or directory`.
+pub fn name_and_text(errno: Errno) -> Option<(&'static str, &'static str)> {
+    let before = usize::try_from(errno.into_raw().checked_sub(1)?).ok()?;
+    let mut words = ERRNO_TABLE.split('\0').skip(before.checked_mul(2)?);
+    let name = words.next().filter(|name| !name.is_empty())?;
+    Some((name, words.next()?))
+}
+
 /// Names the step and the object of a call that failed.
 pub trait At<T> {
     fn at<'a>(self, step: Step, object: &'a CStr) -> Result<T, Error<'a>>;
@@ -200,6 +211,14 @@ mod tests {
     fn an_errno_without_a_name_is_shown_as_its_number() {
         let error = Error::errno(Step::Clone, b"", Errno::new(4000));
         assert_eq!(line(error), "tinyctr: clone: errno 4000\n");
+    }
+
+    #[test]
+    fn the_packed_table_says_what_the_crate_says() {
+        for number in -1..=4096 {
+            let errno = Errno::new(number);
+            assert_eq!(name_and_text(errno), errno.name_and_description(), "{number}");
+        }
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub fn list_places<const N: usize>(name: &CStr, process: &Process, line: &mut Li
 
 /// Puts each place into `path` in turn, in the order of the manual, until `visit` says true.
 /// Returns whether it did.
+#[inline(never)] // a large frame, and not on the way to the wait
 fn each_place(
     name: &CStr,
     process: &Process,

@@ -38,7 +38,7 @@ pub fn run(process: &Process, child: Entry) -> i32 {
 }
 
 fn run_container(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
-    let mut path = Path::new();
+    let mut path = None;
     let image = match find_image(options, process, &mut path) {
         Ok(image) => image,
         Err(error) => {
@@ -57,13 +57,14 @@ fn run_container(options: &Options<'static>, process: &Process, child: Entry) ->
 fn find_image<'a>(
     options: &Options<'static>,
     process: &Process,
-    path: &'a mut Path,
+    path: &'a mut Option<Path>,
 ) -> Result<&'a CStr, Error<'static>> {
     if image::kind(options.image) != image::Kind::Name {
         return Ok(options.image);
     }
+    let path = path.insert(Path::new()); // a page that a path given as such need not touch
     image::find(options.image, process, path)?;
-    Ok(path.as_cstr().unwrap_or(c""))
+    path.as_cstr().map_err(|_| Error::errno(Step::Image, b"", Errno::ENAMETOOLONG))
 }
 
 fn container<'a>(
@@ -132,6 +133,7 @@ fn named<'a>(options: &Options<'a>) -> Option<Strings<'a>> {
 
 /// `running [ps aux] as PID 1 in image trusty`. Where the container has no PID namespace, its
 /// PID is a number like any other and not worth a word.
+#[inline(never)] // a large frame, and not on the way to the wait
 fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
     let mut line = Text::new();
     line.push("running [");
@@ -143,6 +145,7 @@ fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
     say(line.end());
 }
 
+#[inline(never)] // a large frame, and not on the way to the wait
 fn print_ended(ended: Ended) {
     let mut line = Text::new();
     line.push("container exited: ");
@@ -153,6 +156,7 @@ fn print_ended(ended: Ended) {
     say(line.end());
 }
 
+#[inline(never)] // a large frame, and not on the way to the wait
 fn report(error: &Error) {
     let mut line = Text::new();
     error.line(&mut line);
@@ -165,6 +169,7 @@ fn report(error: &Error) {
 }
 
 /// An image that is nowhere: where it was looked for.
+#[inline(never)] // a large frame, and not on the way to the wait
 fn report_places(error: &Error, options: &Options, process: &Process) {
     if matches!(error.cause, Cause::Errno(_)) {
         let mut line = Line::<4096>::new();
@@ -186,6 +191,7 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Error<'static>> {
     sys::write_all(sys::STDOUT, text.as_ref()).at(Step::Output, c"stdout")
 }
 
+#[inline(never)] // a large frame, and not on the way to the wait
 fn print_help() -> Result<(), Error<'static>> {
     let mut text = Line::<4096>::new();
     options::help(|piece| {

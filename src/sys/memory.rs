@@ -17,6 +17,9 @@ use crate::trace::Arg;
 /// Pages are made when they are touched, so this is the limit, not the cost.
 const STACK_SIZE: usize = 64 * 1024;
 
+/// Of the arena's start, and so of the stack's top: enough for both.
+const ALIGNMENT: usize = 16;
+
 /// The memory for one child to run on. It is given away to `clone`, and never reused.
 pub struct Stack {
     top: *mut u8,
@@ -71,21 +74,22 @@ impl Arena {
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
 pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errno> {
-    let below = page_size + STACK_SIZE;
-    let length = below.checked_add(arena).ok_or(Errno::ENOMEM)?;
+    let arena = arena.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
+    let wanted = arena.checked_add(page_size + STACK_SIZE).ok_or(Errno::ENOMEM)?;
+    let length = wanted.checked_next_multiple_of(page_size).ok_or(Errno::ENOMEM)?;
     let protection = |prot: Prot| Arg::Flags(prot.bits(), Prot::TABLE);
     let flags = Arg::Flags((Map::PRIVATE | Map::ANONYMOUS | Map::NORESERVE).bits(), Map::TABLE);
     let read_write = protection(Prot::READ | Prot::WRITE);
-    let length = Arg::Unsigned(length);
-    let fresh = [Arg::Null, length, read_write, flags, Arg::Fd(-1), Arg::Unsigned(0)];
+    let fresh =
+        [Arg::Null, Arg::Unsigned(length), read_write, flags, Arg::Fd(-1), Arg::Unsigned(0)];
     // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
     let base = unsafe { enter(Sysno::mmap, &fresh) }?;
     let guard = [Arg::Out(base), Arg::Unsigned(page_size), protection(Prot::empty())];
     // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
     unsafe { enter(Sysno::mprotect, &guard) }?;
-    let base = base as *mut u8;
-    // SAFETY: both lie inside the mapping, or at its end where the arena is empty.
-    let top = unsafe { base.add(below) };
+    // The arena ends where the mapping ends, so that a small one shares a page with the stack.
+    // SAFETY: inside the mapping, or at its end where the arena is empty: `wanted` has counted it.
+    let top = unsafe { (base as *mut u8).add(length - arena) };
     Ok((Stack { top }, Arena { next: top, left: arena }))
 }
 
@@ -103,6 +107,16 @@ mod tests {
         assert_eq!(strings.as_ptr() as usize % align_of::<usize>(), 0);
         assert!(arena.bytes(41).is_none(), "8 + 16 are used, 40 are left");
         assert_eq!(arena.bytes(40).expect("the rest").iter().max(), Some(&0));
+    }
+
+    #[test]
+    fn an_arena_of_any_size_begins_aligned() {
+        for size in 1..64 {
+            let (stack, mut arena) = map_memory(4096, size).expect("memory");
+            let start = arena.bytes(size).expect("all of it").as_ptr() as usize;
+            assert_eq!(start % ALIGNMENT, 0);
+            assert_eq!(start, stack.top() as usize);
+        }
     }
 
     #[test]
