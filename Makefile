@@ -53,7 +53,7 @@ bench: program ## compare with the floor, unshare(1) and bubblewrap (as root)
 install: program ## install under $(PREFIX), DESTDIR respected
 	install -d $(BINDIR) $(DOCDIR)
 	install -m 755 tinyctr $(BINDIR)/tinyctr
-	install -m 644 README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT $(DOCDIR)
+	install -m 644 README.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT $(DOCDIR)
 
 clean: ## remove what the compiler made
 	$(CARGO) clean
