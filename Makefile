@@ -37,12 +37,13 @@ binfmt-remove: ## take away the qemu handler that building a foreign image regis
 
 test: all ## run every test that can run here; the others are listed with their reasons
 	@rm -f $(SKIPPED)
-	@TINYCTR=$(CURDIR)/tinyctr TINYCTR_SKIPS=$(SKIPPED) $(CARGO) test --locked; \
+	@TINYCTR=$(CURDIR)/tinyctr TINYCTR_SKIPS=$(SKIPPED) $(CARGO) test --locked --no-fail-fast; \
 	status=$$?; tests/list-skipped $(SKIPPED); exit $$status
 
 lint: ## formatting, clippy and shellcheck, warnings as errors
 	@rootfs/need cargo shellcheck
 	$(CARGO) fmt --check
+	cd fuzz && $(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	shellcheck -x .ci/run bench/run tests/list-skipped rootfs/build rootfs/binfmt rootfs/need \
 	    rootfs/stand-in rootfs/*.sh rootfs/*.recipe

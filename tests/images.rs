@@ -660,7 +660,7 @@ fn remove_takes_away_what_register_made_and_nothing_else() {
                   \"$1\" register $2; cat tinyctr-$2; \"$1\" register $2; \
                   \"$1\" remove; ls; \"$1\" remove";
     let Some(outcome) = in_a_binfmt_of_its_own(&place, script) else { return };
-    outcome.succeeds_with(&["flags: F", "is there already", "removed", "nothing here that"]);
+    outcome.succeeds_with(&["flags: PF", "is there already", "removed", "nothing here that"]);
     assert!(outcome.text.contains("\ntheirs\n"), "{}", outcome.text);
     assert!(!outcome.text.contains("unmounted"), "it was mounted by somebody else");
 }
