@@ -68,6 +68,18 @@ impl<const N: usize> Line<N> {
         self
     }
 
+    /// As `push_visible`, at most so many columns: what follows has to fit too.
+    pub fn push_visible_within(&mut self, text: &[u8], columns: usize) -> &mut Self {
+        let start = self.len;
+        self.push_visible(text);
+        if self.cut || self.len - start > columns {
+            self.truncate(start + columns - ELLIPSIS.len());
+            self.cut = false;
+            self.push(ELLIPSIS);
+        }
+        self
+    }
+
     pub fn push_decimal(&mut self, number: u64) -> &mut Self {
         let mut digits = [0; 20]; // u64::MAX has twenty
         let mut rest = number;
@@ -129,6 +141,16 @@ mod tests {
         let mut line = Line::<64>::new();
         line.push_visible("a\x1b[2J\n\x7f é".as_bytes());
         assert_eq!(line.as_bytes(), "a\\x1b[2J\\x0a\\x7f é".as_bytes());
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_what_follows() {
+        let mut line = Line::<20>::new();
+        line.push("x: ").push_visible_within(&[b'n'; 99], 8).push(": why");
+        assert_eq!(line.end(), b"x: nnnnn...: why\n");
+        line.clear();
+        line.push_visible_within(b"12345678", 8);
+        assert_eq!(line.as_bytes(), b"12345678");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::arch::ThinCStr;
 use crate::error::{At, Error, Step};
 use crate::flags::{Clone, Ms};
 use crate::plan::{Plan, Root, Shared, is_absent};
-use crate::{root, sys};
+use crate::{lifetime, root, sys};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
@@ -31,8 +31,8 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
         maps.write()?;
     }
     // How long: not longer than our parent.
-    if plan.die_with_parent {
-        sys::prctl_set_pdeathsig(libc::SIGKILL).at(Step::DieWithParent, c"")?;
+    if let Some(pipe) = plan.parent {
+        lifetime::end_with_parent(pipe)?;
     }
     // Under which name.
     if let Some(name) = plan.hostname {

@@ -86,6 +86,9 @@ pub struct Error<'a> {
     pub hint: Option<&'static str>,
 }
 
+/// More of an object than this is not shown, so that the cause always is.
+const OBJECT_WIDTH: usize = 512;
+
 impl<'a> Error<'a> {
     /// A refusal of ours, with no call behind it.
     pub const fn refused(step: Step, object: &'a [u8], why: &'static str) -> Self {
@@ -104,7 +107,7 @@ impl<'a> Error<'a> {
     pub fn line<const N: usize>(&self, line: &mut Line<N>) {
         line.push("tinyctr: ").push(self.step.name()).push(": ");
         if !self.object.is_empty() {
-            line.push_visible(self.object).push(": ");
+            line.push_visible_within(self.object, OBJECT_WIDTH).push(": ");
         }
         match self.cause {
             Cause::Text(text) => line.push(text),
@@ -145,6 +148,7 @@ impl<'a> Error<'a> {
                 "in a user namespace this needs a pid namespace of its own (--ns pid,...), \
                  and a host whose own /proc is not masked",
             ),
+            (Step::DieWithParent, Errno::ESRCH) => Some("tinyctr was killed in the meantime"),
             (Step::Wait, Errno::ECHILD) => {
                 Some("the caller ignores SIGCHLD, so how the command ended is lost")
             }
@@ -196,7 +200,7 @@ mod tests {
     use super::*;
 
     fn line(error: Error) -> String {
-        let mut line = Line::<256>::new();
+        let mut line = Line::<1024>::new();
         error.line(&mut line);
         String::from_utf8(line.as_bytes().to_vec()).expect("the test's own text")
     }

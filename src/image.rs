@@ -9,7 +9,7 @@ use syscalls::Errno;
 
 use crate::arch::Process;
 use crate::buf::Line;
-use crate::error::{Error, Step};
+use crate::error::{At, Error, Step};
 use crate::sys;
 
 /// PATH_MAX, the NUL included.
@@ -20,6 +20,8 @@ pub type Path = Line<4096>;
 pub enum Kind {
     /// `/`, however it is written: the host's own root.
     Host,
+    /// The working directory: `.`, however it is written.
+    Here,
     /// With a slash in it: a path.
     Path,
     /// A name to look up.
@@ -31,6 +33,8 @@ pub fn kind(image: &CStr) -> Kind {
     let is_dots = |part: &[u8]| matches!(part, b"" | b"." | b"..");
     if bytes.starts_with(b"/") && bytes.split(|&byte| byte == b'/').all(is_dots) {
         Kind::Host // at the root, `..` is the root
+    } else if bytes.split(|&byte| byte == b'/').all(|part| matches!(part, b"" | b".")) {
+        Kind::Here
     } else if bytes.contains(&b'/') || is_dots(bytes) {
         Kind::Path
     } else {
@@ -47,6 +51,16 @@ pub fn name(image: &CStr) -> &[u8] {
 
 /// Kinds of single-file images; each is a suffix that is tried after the directory.
 const FILE_SUFFIXES: [&str; 4] = [".squashfs", ".erofs", ".ext4", ".img"];
+
+/// The path of the working directory. `.` itself would not do as an image: once something is
+/// mounted there, looking `.` up still finds what is beneath.
+#[inline(never)] // a large frame, and not on the way to the wait
+pub fn here<'a>(image: &'a CStr, found: &mut Path) -> Result<(), Error<'a>> {
+    let mut path = [0; 4096];
+    let path = sys::getcwd(&mut path).at(Step::Image, image)?;
+    found.push(path).push("\0");
+    Ok(())
+}
 
 /// Looks `name` up. What was found is in `found`, with its NUL.
 pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(), Error<'a>> {
@@ -140,7 +154,10 @@ mod tests {
         for image in [c"/", c"//", c"/.", c"/../.", c"/./"] {
             assert_eq!(kind(image), Kind::Host, "{image:?}");
         }
-        for image in [c"./trusty", c"/srv/x", c".", c"..", c"../..", c"x/", c"/..."] {
+        for image in [c".", c"./", c"././/."] {
+            assert_eq!(kind(image), Kind::Here, "{image:?}");
+        }
+        for image in [c"./trusty", c"/srv/x", c"./..", c"..", c"../..", c"x/", c"/..."] {
             assert_eq!(kind(image), Kind::Path, "{image:?}");
         }
         for image in [c"trusty", c"...", c"a.b"] {

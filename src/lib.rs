@@ -6,7 +6,7 @@
 //! 2. [`root`]: how the image becomes the root directory, and how the host's goes away.
 //! 3. [`parent`]: what comes before and after: the plan, the clone, the wait.
 //! 4. [`plan`]: every decision, taken before the clone.
-//! 5. [`options`], [`image`], [`descriptors`], [`idmap`]: what the plan is made from.
+//! 5. [`options`], [`image`], [`descriptors`], [`idmap`], [`lifetime`]: what the plan is made from.
 //! 6. [`sys`]: one function a system call, and the one place that makes them.
 //! 7. [`error`], [`flags`], [`trace`], [`buf`], [`arch`]: the words that all of it is written in.
 //!
@@ -22,6 +22,7 @@ pub mod error;
 pub mod flags;
 pub mod idmap;
 pub mod image;
+pub mod lifetime;
 pub mod options;
 pub mod parent;
 pub mod plan;

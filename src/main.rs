@@ -12,6 +12,9 @@ use tinyctr::{child, error, parent, sys};
 mod start;
 
 /// Called by `_start`, with the stack pointer that the kernel gave it.
+///
+/// # Safety
+/// `stack` is that pointer, and this is called once.
 unsafe extern "C" fn start(stack: *const usize) -> ! {
     // SAFETY: `_start` passes on the first stack as it found it, and nobody has read it before.
     let process = unsafe { Process::from_stack(stack) };

@@ -59,11 +59,20 @@ fn find_image<'a>(
     process: &Process,
     path: &'a mut Option<Path>,
 ) -> Result<&'a CStr, Error<'static>> {
-    if image::kind(options.image) != image::Kind::Name {
+    let kind = image::kind(options.image);
+    if matches!(kind, image::Kind::Host | image::Kind::Path) {
+        // To mount(2) such a source is just EINVAL.
+        if options.image.count_bytes() >= libc::PATH_MAX as usize {
+            let name = options.image.to_bytes();
+            return Err(Error::errno(Step::Image, name, Errno::ENAMETOOLONG));
+        }
         return Ok(options.image);
     }
     let path = path.insert(Path::new()); // a page that a path given as such need not touch
-    image::find(options.image, process, path)?;
+    match kind {
+        image::Kind::Here => image::here(options.image, path)?,
+        _ => image::find(options.image, process, path)?,
+    }
     path.as_cstr().map_err(|_| Error::errno(Step::Image, b"", Errno::ENAMETOOLONG))
 }
 
@@ -171,7 +180,8 @@ fn report(error: &Error) {
 /// An image that is nowhere: where it was looked for.
 #[inline(never)] // a large frame, and not on the way to the wait
 fn report_places(error: &Error, options: &Options, process: &Process) {
-    if matches!(error.cause, Cause::Errno(_)) {
+    let is_name = image::kind(options.image) == image::Kind::Name;
+    if is_name && matches!(error.cause, Cause::Errno(_)) {
         let mut line = Line::<4096>::new();
         line.push(HINT).push("looked for as ");
         image::list_places(options.image, process, &mut line);

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::{Process, Strings, ThinCStr, value_of};
-use crate::error::{Error, Step};
+use crate::error::{At, Error, Step};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
 use crate::image;
@@ -36,8 +36,8 @@ pub struct Plan<'a> {
     pub namespaces: Clone,
     /// In a user namespace of our own: who is root there.
     pub id_maps: Option<IdMaps>,
-    /// Whether the container ends with us. Not with `--bare`.
-    pub die_with_parent: bool,
+    /// A pipe whose reader is our parent. Not with `--bare`, which outlives it.
+    pub parent: Option<[i32; 2]>,
     pub hostname: Option<&'a [u8]>,
     pub root: Root<'a>,
     /// `None`: the root directory, where entering the root leaves us anyway.
@@ -80,8 +80,12 @@ impl<'a> Plan<'a> {
             id_maps: namespaces
                 .contains(Clone::NEWUSER)
                 .then(|| IdMaps::root_is(process.euid, process.egid)),
-            die_with_parent: !options.bare,
-            hostname: if namespaces.contains(Clone::NEWUTS) { hostname(options) } else { None },
+            parent: if options.bare { None } else { Some(parent_pipe()?) },
+            hostname: if namespaces.contains(Clone::NEWUTS) {
+                hostname(options, image)
+            } else {
+                None
+            },
             root,
             workdir: match (options.workdir, root) {
                 (None, Root::Host) => Some(c"/"), // nothing else takes us there
@@ -95,17 +99,24 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// How the child learns that its parent died before it could ask for a signal: then nobody has
+/// the end open that is read from. (getppid(2) says nothing here: in a new PID namespace the
+/// parent is always 0.)
+fn parent_pipe() -> Result<[i32; 2], Error<'static>> {
+    sys::pipe2().at(Step::DieWithParent, c"pipe")
+}
+
 fn default_namespaces(process: &Process) -> Clone {
     let all = Clone::NEWUTS | Clone::NEWPID | Clone::NEWNS | Clone::NEWIPC | Clone::NEWCGROUP;
     if process.euid == 0 { all } else { all | Clone::NEWUSER }
 }
 
 /// The image's name, unless one was given; the host's own where there is no image.
-fn hostname(options: &Options<'static>) -> Option<&'static [u8]> {
+fn hostname<'a>(options: &Options<'static>, image: &'a CStr) -> Option<&'a [u8]> {
     if let Some(given) = options.hostname {
         return Some(given.to_bytes());
     }
-    match (image::kind(options.image), image::name(options.image)) {
+    match (image::kind(options.image), image::name(image)) {
         (image::Kind::Host, _) => None,
         (_, b"") => Some(b"tinyctr"),
         // include/uapi/linux/utsname.h, __NEW_UTS_LEN: the kernel refuses more.

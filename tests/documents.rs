@@ -1,8 +1,8 @@
 //! The documents tell the truth: every `console` block in them is run, on a terminal, and what
 //! comes out is what stands there.
 //!
-//! In a block `$ ` begins a command, and `# ` a line that is typed into the shell which that command
-//! started. A line `...` stands for any lines. Compared are words: numbers, months, and the width
+//! In a block `$ ` begins a command, and `# ` a line that is typed into the shell that it started.
+//! A line `...` stands for any lines. Compared are words: numbers, months, and the width
 //! of columns differ from day to day.
 
 mod common;

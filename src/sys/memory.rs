@@ -1,6 +1,8 @@
 //! The one piece of memory that tinyctr asks the kernel for:
 //!
-//!     lowest  guard page | child's stack ............ | strings and arrays of the plan  highest
+//! ```text
+//! lowest  guard page | child's stack ............ | strings and arrays of the plan  highest
+//! ```
 //!
 //! The child's stack grows down, towards the guard: an overflow ends it with SIGSEGV, where it
 //! would otherwise write over whatever lies below.

@@ -110,6 +110,14 @@ pub fn readlinkat<'a>(path: &CStr, target: &'a mut [u8]) -> Result<&'a [u8], Err
     Ok(target.get(..length).unwrap_or(&[]))
 }
 
+/// `getcwd(buf, size)`, [getcwd(2)](https://man7.org/linux/man-pages/man2/getcwd.2.html).
+pub fn getcwd(path: &mut [u8]) -> Result<&[u8], Errno> {
+    let buffer = Arg::Out(path.as_mut_ptr() as usize);
+    // SAFETY: the kernel writes at most `size` bytes to a buffer that is ours alone.
+    let length = unsafe { enter(Sysno::getcwd, &[buffer, Arg::Unsigned(path.len())]) }?;
+    Ok(path.get(..length.saturating_sub(1)).unwrap_or(&[])) // the kernel counts the NUL
+}
+
 /// `mkdirat(AT_FDCWD, path, mode)`,
 /// [mkdir(2)](https://man7.org/linux/man-pages/man2/mkdir.2.html).
 pub fn mkdirat(path: &CStr, mode: u32) -> Result<(), Errno> {
@@ -249,6 +257,30 @@ pub fn prctl_set_pdeathsig(signal: i32) -> Result<(), Errno> {
     let option = Arg::Named(libc::PR_SET_PDEATHSIG as u64, "PR_SET_PDEATHSIG");
     // SAFETY: the call touches no memory of ours.
     unsafe { enter(Sysno::prctl, &[option, Arg::Signed(signal as isize)]) }.map(drop)
+}
+
+/// `pipe2(fds, O_CLOEXEC)`, [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html).
+/// The end to read from, and the end to write to.
+pub fn pipe2() -> Result<[i32; 2], Errno> {
+    let mut ends = [0_i32; 2];
+    let out = Arg::Out(ends.as_mut_ptr() as usize);
+    let flags = Arg::Flags(O::CLOEXEC.bits(), O::TABLE);
+    // SAFETY: the kernel writes two ints there, which are ours alone.
+    unsafe { enter(Sysno::pipe2, &[out, flags]) }?;
+    Ok(ends)
+}
+
+/// `ppoll({fd}, 1, {0, 0}, NULL, 0)`,
+/// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html): has the end of a pipe that we
+/// write to nobody left who could read? It never waits.
+pub fn is_unread(fd: i32) -> Result<bool, Errno> {
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
+    let now = [0_u8; 16]; // struct timespec: no time at all
+    let fds = Arg::Out(&raw mut poll as usize);
+    let time = Arg::Bytes(&now);
+    // SAFETY: the kernel reads and writes one pollfd, reads the time, and there is no mask.
+    unsafe { enter(Sysno::ppoll, &[fds, Arg::Unsigned(1), time, Arg::Null, Arg::Unsigned(0)]) }?;
+    Ok(poll.revents & libc::POLLERR != 0)
 }
 
 /// `rt_sigaction(signal, {SIG_DFL}, NULL, 8)`,
