@@ -241,9 +241,9 @@ fn without_a_free_descriptor_the_error_is_clear() {
 }
 
 #[test]
-fn two_free_descriptors_are_enough() {
+fn three_free_descriptors_are_enough() {
     require!(can_contain(), NO_NAMESPACES);
-    assert_eq!(stdout(&mut limited(Resource::RLIMIT_NOFILE, 5)), "");
+    assert_eq!(stdout(&mut limited(Resource::RLIMIT_NOFILE, 6)), "");
 }
 
 /// From a limit at which the kernel can't even start us, up to one at which there is enough.
