@@ -581,10 +581,7 @@ fn a_debian_image_asks_for_root_before_anything_else() {
 
 #[test]
 fn a_mirror_without_jessie_is_answered_with_what_helps() {
-    require!(
-        is_root() && have("debootstrap") && have("gpgv"),
-        "needs root, debootstrap and gpgv"
-    );
+    require!(is_root() && have("debootstrap") && have("gpgv"), "needs root, debootstrap and gpgv");
     let place = Place::new();
     let Some(key) = Key::new(&place, "debian") else { return };
     let publisher = Publisher::new([]);
