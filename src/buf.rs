@@ -1,21 +1,50 @@
 //! Level 0. Strings of fixed capacity: there is no allocator to grow one.
 
 use core::ffi::{CStr, FromBytesWithNulError};
+use core::ops::{Deref, DerefMut};
 
-/// A line of at most `N` bytes. What does not fit is cut, and the cut shows as `...`.
-pub struct Line<const N: usize> {
-    bytes: [u8; N],
+/// A string of bytes with a fixed capacity. What does not fit is cut, and `end` shows it.
+///
+/// Its methods are written for a slice, so that they exist once, not once for each capacity.
+pub struct Buffer<B: ?Sized = [u8]> {
     len: usize,
     cut: bool,
+    bytes: B,
 }
 
+/// A buffer of at most `N` bytes.
+pub type Line<const N: usize> = Buffer<[u8; N]>;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 const ELLIPSIS: &[u8] = b"...";
 
 impl<const N: usize> Line<N> {
     pub const fn new() -> Self {
-        Line { bytes: [0; N], len: 0, cut: false }
+        Buffer { bytes: [0; N], len: 0, cut: false }
     }
+}
 
+impl<const N: usize> Default for Line<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Deref for Line<N> {
+    type Target = Buffer;
+
+    fn deref(&self) -> &Buffer {
+        self
+    }
+}
+
+impl<const N: usize> DerefMut for Line<N> {
+    fn deref_mut(&mut self) -> &mut Buffer {
+        self
+    }
+}
+
+impl Buffer {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
@@ -36,10 +65,14 @@ impl<const N: usize> Line<N> {
     }
 
     pub fn push(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
-        for &byte in text.as_ref() {
+        self.push_bytes(text.as_ref());
+        self
+    }
+
+    fn push_bytes(&mut self, text: &[u8]) {
+        for &byte in text {
             self.push_byte(byte);
         }
-        self
     }
 
     fn push_byte(&mut self, byte: u8) {
@@ -55,7 +88,6 @@ impl<const N: usize> Line<N> {
     /// Appends text that somebody else chose. Control characters become `\x1b` and the like: a
     /// name must not drive the terminal that it is printed on.
     pub fn push_visible(&mut self, text: &[u8]) -> &mut Self {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         for &byte in text {
             if byte < b' ' || byte == 0x7f {
                 self.push(b"\\x");
@@ -95,10 +127,20 @@ impl<const N: usize> Line<N> {
         self.push(digits.get(digits.len() - used..).unwrap_or(&[]))
     }
 
+    /// `0x7f10f2a0e000`
+    pub fn push_hex(&mut self, number: u64) -> &mut Self {
+        self.push("0x");
+        let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            self.push_byte(HEX[(number >> (digit * 4) & 15) as usize]);
+        }
+        self
+    }
+
     /// Ends the line with a newline, where it was cut with `...` before it.
     pub fn end(&mut self) -> &[u8] {
         let tail = if self.cut { ELLIPSIS.len() + 1 } else { 1 };
-        self.len = self.len.min(N.saturating_sub(tail));
+        self.len = self.len.min(self.bytes.len().saturating_sub(tail));
         if self.cut {
             self.push(ELLIPSIS);
         }
@@ -109,12 +151,6 @@ impl<const N: usize> Line<N> {
     /// The bytes as a C string, once a NUL has been pushed. An error where it was cut.
     pub fn as_cstr(&self) -> Result<&CStr, FromBytesWithNulError> {
         CStr::from_bytes_with_nul(self.as_bytes())
-    }
-}
-
-impl<const N: usize> Default for Line<N> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -159,6 +195,14 @@ mod tests {
             let mut line = Line::<32>::new();
             line.push_decimal(number);
             assert_eq!(line.as_bytes(), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn hexadecimals_have_no_leading_zero_either() {
+        for number in [0, 1, 0x10, 0x7f10_f2a0_e000, u64::MAX] {
+            let mut line = Line::<32>::new();
+            assert_eq!(line.push_hex(number).as_bytes(), format!("{number:#x}").as_bytes());
         }
     }
 

@@ -6,7 +6,9 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::buf::Line;
+use crate::buf::Buffer;
+use crate::errno::name_and_text;
+use crate::steps::Step;
 
 /// tinyctr itself failed; the command did not run.
 pub const EXIT_FAILURE: i32 = 125;
@@ -16,58 +18,6 @@ pub const EXIT_CANNOT_EXECUTE: i32 = 126;
 pub const EXIT_NOT_FOUND: i32 = 127;
 /// Signal N ended the command: 128 + N, as a shell says it.
 pub const EXIT_SIGNAL: i32 = 128;
-
-/// What tinyctr was doing, in the order of the story.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    Option,
-    Image,
-    Output,
-    Close,
-    Memory,
-    Clone,
-    MapIds,
-    DieWithParent,
-    Hostname,
-    Private,
-    BindRoot,
-    EnterRoot,
-    PivotRoot,
-    MoveRoot,
-    Chroot,
-    Proc,
-    LeaveHost,
-    Workdir,
-    Exec,
-    Wait,
-}
-
-impl Step {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Step::Option => "option",
-            Step::Image => "image",
-            Step::Output => "output",
-            Step::Close => "close descriptors",
-            Step::Memory => "map stack",
-            Step::Clone => "clone",
-            Step::MapIds => "map ids",
-            Step::DieWithParent => "die with parent",
-            Step::Hostname => "set hostname",
-            Step::Private => "make mounts private",
-            Step::BindRoot => "bind root",
-            Step::EnterRoot => "enter root",
-            Step::PivotRoot => "pivot root",
-            Step::MoveRoot => "move root",
-            Step::Chroot => "chroot",
-            Step::Proc => "mount proc",
-            Step::LeaveHost => "leave host",
-            Step::Workdir => "change directory",
-            Step::Exec => "exec",
-            Step::Wait => "wait",
-        }
-    }
-}
 
 /// Why a step failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +54,7 @@ impl<'a> Error<'a> {
     }
 
     /// `tinyctr: STEP: OBJECT: ERRNO (its text)`, and the newline.
-    pub fn line<const N: usize>(&self, line: &mut Line<N>) {
+    pub fn line(&self, line: &mut Buffer) {
         line.push("tinyctr: ").push(self.step.name()).push(": ");
         if !self.object.is_empty() {
             line.push_visible_within(self.object, OBJECT_WIDTH).push(": ");
@@ -173,31 +123,45 @@ impl<'a> Error<'a> {
     }
 }
 
-/// Names and texts, by number from 1 on, each ended by NUL (build.rs packs them).
-static ERRNO_TABLE: &str = include_str!(concat!(env!("OUT_DIR"), "/errno.txt"));
-
-/// `ENOENT` and `No such file or directory`.
-pub fn name_and_text(errno: Errno) -> Option<(&'static str, &'static str)> {
-    let before = usize::try_from(errno.into_raw().checked_sub(1)?).ok()?;
-    let mut words = ERRNO_TABLE.split('\0').skip(before.checked_mul(2)?);
-    let name = words.next().filter(|name| !name.is_empty())?;
-    Some((name, words.next()?))
+/// A call that failed, and on what. The step in which it happened makes it an `Error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault<'a> {
+    pub object: &'a [u8],
+    pub errno: Errno,
 }
 
-/// Names the step and the object of a call that failed.
-pub trait At<T> {
-    fn at<'a>(self, step: Step, object: &'a CStr) -> Result<T, Error<'a>>;
+/// Names the object of a call that failed.
+pub trait On<T> {
+    fn on<'a>(self, object: impl Object<'a>) -> Result<T, Fault<'a>>;
 }
 
-impl<T> At<T> for Result<T, Errno> {
-    fn at<'a>(self, step: Step, object: &'a CStr) -> Result<T, Error<'a>> {
-        self.map_err(|errno| Error::errno(step, object.to_bytes(), errno))
+impl<T> On<T> for Result<T, Errno> {
+    fn on<'a>(self, object: impl Object<'a>) -> Result<T, Fault<'a>> {
+        self.map_err(|errno| Fault { object: object.name(), errno })
+    }
+}
+
+/// What a call can fail on: a path, or a name of bytes.
+pub trait Object<'a> {
+    fn name(self) -> &'a [u8];
+}
+
+impl<'a> Object<'a> for &'a CStr {
+    fn name(self) -> &'a [u8] {
+        self.to_bytes()
+    }
+}
+
+impl<'a> Object<'a> for &'a [u8] {
+    fn name(self) -> &'a [u8] {
+        self
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buf::Line;
 
     fn line(error: Error) -> String {
         let mut line = Line::<1024>::new();
@@ -215,14 +179,6 @@ mod tests {
     fn an_errno_without_a_name_is_shown_as_its_number() {
         let error = Error::errno(Step::Clone, b"", Errno::new(4000));
         assert_eq!(line(error), "tinyctr: clone: errno 4000\n");
-    }
-
-    #[test]
-    fn the_packed_table_says_what_the_crate_says() {
-        for number in -1..=4096 {
-            let errno = Errno::new(number);
-            assert_eq!(name_and_text(errno), errno.name_and_description(), "{number}");
-        }
     }
 
     #[test]

@@ -1,11 +1,23 @@
-//! Level 1. The kernel's flag words, each one table: the wrappers take the type, and whoever
+//! Level 0. The kernel's flag words, each one table: the wrappers take the type, and whoever
 //! prints a call finds the names here.
 
 use core::ops::{BitOr, BitOrAssign};
 
+/// The names of a flag word.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// The kernel's name, and its bits.
+    pub names: &'static [(&'static str, u64)],
+    /// What the word is called when no bit is set.
+    pub zero: &'static str,
+}
+
 /// Declares a flag type and its table. `$prefix` is what the kernel puts before each name.
 macro_rules! flags {
-    ($(#[$doc:meta])* $type:ident, $prefix:literal, { $($name:ident = $value:expr,)* }) => {
+    (
+        $(#[$doc:meta])*
+        $type:ident, $prefix:literal, $zero:literal, { $($name:ident = $value:expr,)* }
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $type(u64);
@@ -13,9 +25,11 @@ macro_rules! flags {
         impl $type {
             $(pub const $name: $type = $type($value as u64);)*
 
-            /// Every flag that is known here: the kernel's name, and its bits.
-            pub const TABLE: &'static [(&'static str, u64)] =
-                &[$((concat!($prefix, stringify!($name)), $value as u64),)*];
+            /// Every flag that is known here.
+            pub const TABLE: &'static Table = &Table {
+                names: &[$((concat!($prefix, stringify!($name)), $value as u64),)*],
+                zero: $zero,
+            };
 
             pub const fn empty() -> $type {
                 $type(0)
@@ -51,7 +65,7 @@ macro_rules! flags {
 
 flags! {
     /// [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html)
-    Clone, "CLONE_", {
+    Clone, "CLONE_", "0", {
         VM = libc::CLONE_VM,
         VFORK = libc::CLONE_VFORK,
         NEWNS = libc::CLONE_NEWNS,
@@ -66,7 +80,7 @@ flags! {
 
 flags! {
     /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html)
-    Ms, "MS_", {
+    Ms, "MS_", "0", {
         NOSUID = libc::MS_NOSUID,
         NODEV = libc::MS_NODEV,
         NOEXEC = libc::MS_NOEXEC,
@@ -79,7 +93,7 @@ flags! {
 
 flags! {
     /// [umount2(2)](https://man7.org/linux/man-pages/man2/umount.2.html)
-    Mnt, "MNT_", {
+    Mnt, "MNT_", "0", {
         DETACH = libc::MNT_DETACH,
     }
 }
@@ -87,19 +101,23 @@ flags! {
 flags! {
     /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html). No bit stands for reading
     /// only: `O_RDONLY` is 0.
-    O, "O_", {
+    O, "O_", "0", {
         WRONLY = libc::O_WRONLY,
-        DIRECTORY = libc::O_DIRECTORY,
+        CREAT = libc::O_CREAT,
+        NOCTTY = libc::O_NOCTTY,
+        TRUNC = libc::O_TRUNC,
+        NONBLOCK = libc::O_NONBLOCK,
         NOFOLLOW = libc::O_NOFOLLOW,
         CLOEXEC = libc::O_CLOEXEC,
         PATH = libc::O_PATH,
+        DIRECTORY = libc::O_DIRECTORY,
     }
 }
 
 flags! {
     /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html), protection. None of them is
     /// `PROT_NONE`: 0.
-    Prot, "PROT_", {
+    Prot, "PROT_", "PROT_NONE", {
         READ = libc::PROT_READ,
         WRITE = libc::PROT_WRITE,
     }
@@ -107,11 +125,51 @@ flags! {
 
 flags! {
     /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
-    Map, "MAP_", {
+    Map, "MAP_", "0", {
         PRIVATE = libc::MAP_PRIVATE,
         ANONYMOUS = libc::MAP_ANONYMOUS,
         NORESERVE = libc::MAP_NORESERVE,
     }
+}
+
+/// The signals that a process may end by, [signal(7)](https://man7.org/linux/man-pages/man7/signal.7.html).
+pub const SIGNALS: &[(&str, i32)] = &[
+    ("SIGHUP", libc::SIGHUP),
+    ("SIGINT", libc::SIGINT),
+    ("SIGQUIT", libc::SIGQUIT),
+    ("SIGILL", libc::SIGILL),
+    ("SIGTRAP", libc::SIGTRAP),
+    ("SIGABRT", libc::SIGABRT),
+    ("SIGBUS", libc::SIGBUS),
+    ("SIGFPE", libc::SIGFPE),
+    ("SIGKILL", libc::SIGKILL),
+    ("SIGUSR1", libc::SIGUSR1),
+    ("SIGSEGV", libc::SIGSEGV),
+    ("SIGUSR2", libc::SIGUSR2),
+    ("SIGPIPE", libc::SIGPIPE),
+    ("SIGALRM", libc::SIGALRM),
+    ("SIGTERM", libc::SIGTERM),
+    ("SIGSTKFLT", libc::SIGSTKFLT),
+    ("SIGCHLD", libc::SIGCHLD),
+    ("SIGXCPU", libc::SIGXCPU),
+    ("SIGXFSZ", libc::SIGXFSZ),
+    ("SIGVTALRM", libc::SIGVTALRM),
+    ("SIGPROF", libc::SIGPROF),
+    ("SIGIO", libc::SIGIO),
+    ("SIGPWR", libc::SIGPWR),
+    ("SIGSYS", libc::SIGSYS),
+];
+
+/// The names in what `getdents64` filled in: records of inode (8 bytes), offset (8), length of
+/// the record (2), type (1), and the name up to its NUL
+/// ([getdents64(2)](https://man7.org/linux/man-pages/man2/getdents64.2.html)).
+pub fn directory_entries(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let length = u16::from_ne_bytes(records.get(16..18)?.try_into().ok()?);
+        let (record, rest) = records.split_at_checked(usize::from(length))?;
+        records = rest;
+        record.get(19..)?.split(|&byte| byte == 0).next()
+    })
 }
 
 #[cfg(test)]
@@ -120,8 +178,8 @@ mod tests {
 
     #[test]
     fn tables_carry_the_kernels_names() {
-        assert!(Ms::TABLE.contains(&("MS_NOSUID", 2)));
-        assert!(Clone::TABLE.contains(&("CLONE_NEWNS", 0x0002_0000)));
+        assert!(Ms::TABLE.names.contains(&("MS_NOSUID", 2)));
+        assert!(Clone::TABLE.names.contains(&("CLONE_NEWNS", 0x0002_0000)));
     }
 
     #[test]
