@@ -1,4 +1,4 @@
-//! Level 5. THE STORY: what a container is, in the order in which it happens.
+//! Level 6. THE STORY: what a container is, in the order in which it happens.
 //!
 //! The child runs on a stack of its own, but in its parent's memory (`CLONE_VM | CLONE_VFORK`):
 //! as fast as it gets, and with hazards:
@@ -13,10 +13,12 @@ use core::convert::Infallible;
 use syscalls::Errno;
 
 use crate::arch::ThinCStr;
-use crate::error::{At, Error, Step};
+use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
 use crate::plan::{Plan, Root, Shared, is_absent};
-use crate::{lifetime, root, sys};
+use crate::steps::Step;
+use crate::sys::{self, skippable, step};
+use crate::{lifetime, root};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
@@ -28,19 +30,19 @@ pub extern "C" fn child(shared: &Shared) -> ! {
 fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Error<'a>> {
     // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
     if let Some(maps) = &plan.id_maps {
-        maps.write()?;
+        skippable(Step::MapIds, || maps.write())?;
     }
     // How long: not longer than our parent.
     if let Some(pipe) = plan.parent {
-        lifetime::end_with_parent(pipe)?;
+        skippable(Step::DieWithParent, || lifetime::end_with_parent(pipe))?;
     }
     // Under which name.
     if let Some(name) = plan.hostname {
-        sys::sethostname(name).map_err(|errno| Error::errno(Step::Hostname, name, errno))?;
+        skippable(Step::Hostname, || sys::sethostname(name).on(name))?;
     }
     // Where. First of all: what we mount from here on stays with us.
     if plan.namespaces.contains(Clone::NEWNS) {
-        sys::mount_propagation(c"/", Ms::REC | Ms::PRIVATE).at(Step::Private, c"/")?;
+        skippable(Step::Private, || sys::mount_propagation(c"/", Ms::REC | Ms::PRIVATE).on(c"/"))?;
     }
     match plan.root {
         Root::Host => {}
@@ -52,15 +54,15 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
         }
     }
     if let Some(directory) = plan.workdir {
-        sys::chdir(directory).at(Step::Workdir, directory)?;
+        skippable(Step::Workdir, || sys::chdir(directory).on(directory))?;
     }
     // As what.
-    execute(plan, shared)
+    step(Step::Exec, || execute(plan, shared))
 }
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
 /// was there but not for us, that is what we say in the end.
-fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Error<'a>> {
+fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Fault<'a>> {
     let mut answer = Errno::ENOENT;
     for program in plan.programs.iter().copied().flatten() {
         shared.program.set(Some(program));
@@ -70,11 +72,12 @@ fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Error
         match errno {
             Errno::EACCES => answer = errno,
             absent if is_absent(absent) => {}
-            _ => return Err(Error::errno(Step::Exec, spoken(plan, program), errno)),
+            errno => return Err(Fault { object: spoken(plan, program), errno }),
         }
     }
     let last = plan.programs.last().copied().flatten();
-    Err(Error::errno(Step::Exec, last.map_or(b"", |program| spoken(plan, program)), answer))
+    let object = last.map_or(&b""[..], |program| spoken(plan, program));
+    Err(Fault { object, errno: answer })
 }
 
 /// What the user calls the program: the command as it was given, else the shell's path.

@@ -1,9 +1,9 @@
-//! Level 3. Who we are inside a user namespace of our own: root, and outside still ourselves.
+//! Level 4. Who we are inside a user namespace of our own: root, and outside still ourselves.
 
 use core::ffi::CStr;
 
 use crate::buf::Line;
-use crate::error::{At, Error, Step};
+use crate::error::{Fault, On};
 use crate::flags::O;
 use crate::sys;
 
@@ -25,7 +25,7 @@ impl IdMaps {
     /// Becomes root: [user_namespaces(7)](https://man7.org/linux/man-pages/man7/user_namespaces.7.html).
     /// Without privilege a gid map is accepted only after setgroups(2) was given up for good:
     /// else a process could drop a group that denies it something (CVE-2014-8989).
-    pub fn write(&self) -> Result<(), Error<'static>> {
+    pub fn write(&self) -> Result<(), Fault<'static>> {
         put(c"/proc/self/setgroups", b"deny")?;
         put(c"/proc/self/uid_map", self.uid.as_bytes())?;
         put(c"/proc/self/gid_map", self.gid.as_bytes())
@@ -33,8 +33,8 @@ impl IdMaps {
 }
 
 /// The kernel takes a map in a single write, or not at all.
-fn put(file: &'static CStr, content: &[u8]) -> Result<(), Error<'static>> {
-    let fd = sys::openat(file, O::WRONLY | O::CLOEXEC).at(Step::MapIds, file)?;
-    sys::write(fd, content).at(Step::MapIds, file)?;
-    sys::close(fd).at(Step::MapIds, file)
+fn put(file: &'static CStr, content: &[u8]) -> Result<(), Fault<'static>> {
+    let fd = sys::openat(file, O::WRONLY | O::CLOEXEC).on(file)?;
+    sys::write(fd, content).on(file)?;
+    sys::close(fd).on(file)
 }

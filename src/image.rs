@@ -1,4 +1,4 @@
-//! Level 3. From the word IMAGE to a directory.
+//! Level 4. From the word IMAGE to a directory.
 //!
 //! A path is not looked at here: mounting it is the look. A bare name is tried at each place
 //! where images are kept, without leaving a descriptor behind: one that names a directory of the
@@ -8,9 +8,10 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::Process;
-use crate::buf::Line;
-use crate::error::{At, Error, Step};
-use crate::sys;
+use crate::buf::{Buffer, Line};
+use crate::error::{Error, Fault, On};
+use crate::steps::Step;
+use crate::sys::{self, step};
 
 /// PATH_MAX, the NUL included.
 pub type Path = Line<4096>;
@@ -55,9 +56,9 @@ const FILE_SUFFIXES: [&str; 4] = [".squashfs", ".erofs", ".ext4", ".img"];
 /// The path of the working directory. `.` itself would not do as an image: once something is
 /// mounted there, looking `.` up still finds what is beneath.
 #[inline(never)] // a large frame, and not on the way to the wait
-pub fn here<'a>(image: &'a CStr, found: &mut Path) -> Result<(), Error<'a>> {
+pub fn here<'a>(image: &'a CStr, found: &mut Path) -> Result<(), Fault<'a>> {
     let mut path = [0; 4096];
-    let path = sys::getcwd(&mut path).at(Step::Image, image)?;
+    let path = sys::getcwd(&mut path).on(image)?;
     found.push(path).push("\0");
     Ok(())
 }
@@ -66,7 +67,7 @@ pub fn here<'a>(image: &'a CStr, found: &mut Path) -> Result<(), Error<'a>> {
 pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(), Error<'a>> {
     let mut worst = Errno::ENOENT;
     let mut single_file = false;
-    let done = each_place(name, process, found, &mut |place| {
+    let mut try_place = |place: &mut Path| {
         let length = place.as_bytes().len();
         for suffix in ["/"].into_iter().chain(FILE_SUFFIXES) {
             place.truncate(length);
@@ -81,7 +82,8 @@ pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(
             }
         }
         false
-    });
+    };
+    let done = step(Step::Image, || Ok(each_place(name, process, found, &mut try_place)))?;
     match (done, single_file) {
         (true, false) => Ok(()),
         (true, true) => {
@@ -93,7 +95,7 @@ pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(
 }
 
 /// The places where `name` was looked for, for the message that it is nowhere.
-pub fn list_places<const N: usize>(name: &CStr, process: &Process, line: &mut Line<N>) {
+pub fn list_places(name: &CStr, process: &Process, line: &mut Buffer) {
     let mut path = Path::new();
     let mut separator = "";
     each_place(name, process, &mut path, &mut |place| {

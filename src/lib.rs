@@ -8,7 +8,8 @@
 //! 4. [`plan`]: every decision, taken before the clone.
 //! 5. [`options`], [`image`], [`descriptors`], [`idmap`], [`lifetime`]: what the plan is made from.
 //! 6. [`sys`]: one function a system call, and the one place that makes them.
-//! 7. [`error`], [`flags`], [`trace`], [`buf`], [`arch`]: the words that all of it is written in.
+//! 7. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
+//! 8. [`error`], [`errno`], [`flags`], [`buf`], [`arch`]: the words that all of it is written in.
 //!
 //! `docs/architecture.md` has the map and the invariants.
 
@@ -18,6 +19,7 @@ pub mod arch;
 pub mod buf;
 pub mod child;
 pub mod descriptors;
+pub mod errno;
 pub mod error;
 pub mod flags;
 pub mod idmap;
@@ -27,5 +29,7 @@ pub mod options;
 pub mod parent;
 pub mod plan;
 pub mod root;
+pub mod script;
+pub mod steps;
 pub mod sys;
 pub mod trace;

@@ -1,4 +1,4 @@
-//! Level 3. The command line: one table, from which the parser and `--help` are made (and
+//! Level 4. The command line: one table, from which the parser and `--help` are made (and
 //! whatever else lists the options).
 //!
 //! Nothing is copied: a parsed option points into the arguments. A repeatable option is not
@@ -8,8 +8,9 @@
 use core::ffi::CStr;
 
 use crate::arch::{Strings, ThinCStr};
-use crate::error::{Error, Step};
+use crate::error::Error;
 use crate::flags::Clone;
+use crate::steps::Step;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub enum Id {
     Bare,
     Quiet,
     Verbose,
+    Trace,
+    Explain,
+    DryRun,
+    Skip,
     Help,
     Version,
     /// The name is taken, so that a script written for a later version fails here, loudly.
@@ -108,6 +113,37 @@ pub const OPTIONS: &[Opt] = &[
         "no banner lines (default: where stderr is a terminal)",
     ),
     opt(Id::Verbose, None, "verbose", Value::None, "banner lines on stderr, terminal or not"),
+    opt(
+        Id::Trace,
+        None,
+        "trace",
+        Value::Optional("[json:]FILE"),
+        "print tinyctr's system calls as strace(1) does, or as\n\
+         JSON; on stderr, or to FILE",
+    ),
+    opt(
+        Id::Explain,
+        None,
+        "explain",
+        Value::None,
+        "--trace, with each step's reason and what it changed",
+    ),
+    opt(
+        Id::DryRun,
+        None,
+        "dry-run",
+        Value::Optional("sh"),
+        "print the calls without making those that change\n\
+         anything; sh: a script that does the same, on stdout",
+    ),
+    opt(
+        Id::Skip,
+        None,
+        "skip",
+        Value::Required("STEP"),
+        "leave a step out, to see what breaks: for study,\n\
+         only with --trace or --explain",
+    ),
     opt(Id::Help, Some(b'h'), "help", Value::None, "this text"),
     opt(Id::Version, None, "version", Value::None, "the version"),
     reserved(None, "net", Value::Required("MODE")),
@@ -128,9 +164,6 @@ pub const OPTIONS: &[Opt] = &[
     reserved(None, "seccomp", Value::Required("PROFILE")),
     reserved(None, "new-privs", Value::None),
     reserved(None, "privileged", Value::None),
-    reserved(None, "trace", Value::Optional("FILE")),
-    reserved(None, "dry-run", Value::None),
-    reserved(None, "explain", Value::None),
 ];
 
 /// The namespaces that `--ns` knows, by the kernel's names in `/proc/PID/ns`.
@@ -153,6 +186,22 @@ pub enum Banner {
     Never,
 }
 
+/// What is to be shown of the story.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Study<'a> {
+    /// The value of `--trace`, empty for stderr.
+    pub trace: Option<&'a CStr>,
+    pub explain: bool,
+    pub dry_run: Option<DryRun>,
+    pub skip: Option<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRun {
+    Calls,
+    Script,
+}
+
 /// What the command line asks for.
 pub enum Request<'a> {
     Help,
@@ -169,6 +218,7 @@ pub struct Options<'a> {
     pub workdir: Option<&'a CStr>,
     pub bare: bool,
     pub banner: Banner,
+    pub study: Study<'a>,
     pub image: &'a CStr,
     /// Empty where no command was given; else an `argv` with its final NULL.
     pub command: Strings<'a>,
@@ -185,6 +235,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     let (mut hostname, mut workdir) = (None, None);
     let mut bare = false;
     let mut banner = Banner::Auto;
+    let mut study = Study::default();
     while let Some(token) = tokens.next().transpose()? {
         match token.id {
             Id::Help => return Ok(Request::Help),
@@ -196,6 +247,10 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
             Id::Bare => bare = true,
             Id::Quiet => banner = Banner::Never,
             Id::Verbose => banner = Banner::Always,
+            Id::Trace => study.trace = Some(token.value),
+            Id::Explain => study.explain = true,
+            Id::DryRun => study.dry_run = Some(parse_dry_run(&token)?),
+            Id::Skip => study.skip = Some(parse_skip(token.value)?),
             Id::Reserved => {
                 return Err(Error::refused(Step::Option, token.written, "not yet in this version"));
             }
@@ -209,7 +264,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     let command = if matches!(command, [Some(_), ..]) { command } else { &[] };
     let image = image.to_cstr();
     let options =
-        Options { arguments, namespaces, hostname, workdir, bare, banner, image, command };
+        Options { arguments, namespaces, hostname, workdir, bare, banner, study, image, command };
     options.check()
 }
 
@@ -219,6 +274,10 @@ impl<'a> Options<'a> {
     fn check(self) -> Result<Request<'a>, Error<'a>> {
         if self.image.is_empty() {
             return Err(Error::refused(Step::Option, b"IMAGE", "empty").hint(USAGE_HINT));
+        }
+        if self.study.skip.is_some() && self.study.trace.is_none() && !self.study.explain {
+            let why = "for study only: needs --trace or --explain";
+            return Err(Error::refused(Step::Option, b"--skip", why));
         }
         let refuse = |why| Err(Error::refused(Step::Option, b"--hostname", why));
         match (self.hostname, self.namespaces) {
@@ -258,6 +317,23 @@ fn parse_namespaces(list: &CStr) -> Result<Clone, Error<'_>> {
         }
     }
     Ok(flags)
+}
+
+fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
+    match token.value.to_bytes() {
+        b"" => Ok(DryRun::Calls),
+        b"sh" => Ok(DryRun::Script),
+        _ => Err(Error::refused(Step::Option, token.written, "a dry run knows only sh")),
+    }
+}
+
+fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
+    let unknown = Error::refused(Step::Option, word.to_bytes(), "no step that can be left out")
+        .hint(
+            "--skip takes close, sigchld, ids, parent, hostname, private, pivot, proc, leave or \
+             workdir",
+        );
+    Step::to_skip(word.to_bytes()).ok_or(unknown)
 }
 
 fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {
@@ -308,9 +384,9 @@ impl<'a> Tokens<'a> {
     /// `--name`, `--name=value`, `--name value`.
     fn long(&mut self, argument: &'a CStr) -> Result<Token<'a>, Error<'a>> {
         let body = tail(argument, 2);
-        let name_end = body.to_bytes().iter().position(|&byte| byte == b'=');
-        let name = name_end.map_or(body.to_bytes(), |end| &body.to_bytes()[..end]);
-        let attached = name_end.map(|end| tail(body, end + 1));
+        let name = body.to_bytes().split(|&byte| byte == b'=').next().unwrap_or(b"");
+        let has_value = name.len() < body.count_bytes();
+        let attached = has_value.then(|| tail(body, name.len() + 1));
         let opt = OPTIONS.iter().find(|opt| opt.long.as_bytes() == name);
         let opt = opt.ok_or(self.refused("unknown option").hint("see tinyctr --help"))?;
         let value = match (opt.value, attached) {
@@ -425,7 +501,7 @@ fn usage(opt: &Opt, mut put: impl FnMut(&str)) {
     match opt.short {
         Some(letter) => {
             put("  -");
-            put(core::str::from_utf8(&[letter]).unwrap_or("?"));
+            put(char::from(letter).encode_utf8(&mut [0; 4]));
             put(", --");
         }
         None => put("      --"),

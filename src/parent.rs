@@ -1,4 +1,4 @@
-//! Level 5. The parent: reads the command line, makes the plan, clones, waits, and passes on how
+//! Level 6. The parent: reads the command line, makes the plan, clones, waits, and passes on how
 //! the command ended.
 
 use core::cell::Cell;
@@ -8,12 +8,13 @@ use syscalls::Errno;
 use crate::arch::{Process, Strings};
 use crate::buf::Line;
 use crate::descriptors;
-use crate::error::{At, Cause, EXIT_SIGNAL, Error, Step};
+use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::Clone;
 use crate::image::{self, Path};
-use crate::options::{self, Banner, Options, Request};
+use crate::options::{self, Banner, DryRun, Options, Request, Study};
 use crate::plan::{Plan, Shared};
-use crate::sys::{self, Ended};
+use crate::steps::Step;
+use crate::sys::{self, Ended, Format, Orders, skippable, step};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -38,6 +39,10 @@ pub fn run(process: &Process, child: Entry) -> i32 {
 }
 
 fn run_container(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
+    if let Err(error) = begin_study(&options.study) {
+        report(&error);
+        return error.exit_code();
+    }
     let mut path = None;
     let image = match find_image(options, process, &mut path) {
         Ok(image) => image,
@@ -51,6 +56,26 @@ fn run_container(options: &Options<'static>, process: &Process, child: Entry) ->
         report(&error);
         error.exit_code()
     })
+}
+
+/// Orders what was asked for to be shown.
+fn begin_study<'a>(study: &Study<'a>) -> Result<(), Error<'a>> {
+    let Study { trace, explain, dry_run, skip } = *study;
+    if trace.is_none() && !explain && dry_run.is_none() {
+        return Ok(());
+    }
+    let value = trace.unwrap_or(c"");
+    let json = value.to_bytes_with_nul().strip_prefix(b"json:");
+    let file = json.map_or(value, |path| CStr::from_bytes_with_nul(path).unwrap_or(c""));
+    let format = match (dry_run, json) {
+        (Some(DryRun::Script), _) => Format::Shell,
+        (_, Some(_)) => Format::Json,
+        (_, None) => Format::Strace,
+    };
+    let file = (!file.is_empty()).then_some(file);
+    let orders = Orders { format, file, explain, rehearse: dry_run.is_some(), skip };
+    let begun = sys::begin_watch(&orders);
+    begun.map_err(|errno| Error::errno(Step::Trace, file.unwrap_or(c"").to_bytes(), errno))
 }
 
 /// The path of the image's directory: what was given, or what the look-up found.
@@ -70,7 +95,7 @@ fn find_image<'a>(
     }
     let path = path.insert(Path::new()); // a page that a path given as such need not touch
     match kind {
-        image::Kind::Here => image::here(options.image, path)?,
+        image::Kind::Here => step(Step::Image, || image::here(options.image, path))?,
         _ => image::find(options.image, process, path)?,
     }
     path.as_cstr().map_err(|_| Error::errno(Step::Image, b"", Errno::ENAMETOOLONG))
@@ -83,26 +108,24 @@ fn container<'a>(
     child: Entry,
 ) -> Result<i32, Error<'a>> {
     if !options.bare {
-        descriptors::close_inherited()?;
-        // Where the caller ignored it, the kernel would forget how the command ended.
-        sys::reset_signal(libc::SIGCHLD).at(Step::Wait, c"SIGCHLD")?;
+        skippable(Step::Close, descriptors::close_inherited)?;
+        skippable(Step::Sigchld, || sys::reset_signal(libc::SIGCHLD).on(c"SIGCHLD"))?;
     }
     let (plan, stack) = Plan::new(options, image, process)?;
-    let banner = wants_banner(options.banner);
+    let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid = plan.namespaces.contains(Clone::NEWPID);
     if banner && let Some(command) = named(options) {
         print_running(command, pid, options.image);
     }
     let shared = Shared { plan, failure: Cell::new(None), program: Cell::new(None) };
     let namespaces = shared.plan.namespaces;
-    let pid_outside = sys::clone(namespaces, stack, child, &shared)
-        .map_err(|errno| Error::errno(Step::Clone, b"", errno))?;
+    let pid_outside = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
     let failure = shared.failure.take();
     // Which shell the image has is known only now.
     if banner && failure.is_none() && options.command.is_empty() {
         print_running(&[shared.program.get()], pid, options.image);
     }
-    let ended = wait(pid_outside)?;
+    let ended = step(Step::Wait, || wait(pid_outside))?;
     if let Some(error) = failure {
         return Err(error);
     }
@@ -115,12 +138,11 @@ fn container<'a>(
     })
 }
 
-fn wait(pid: i32) -> Result<Ended, Error<'static>> {
+fn wait(pid: i32) -> Result<Ended, Fault<'static>> {
     loop {
         match sys::wait4(pid) {
-            Ok(ended) => return Ok(ended),
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::errno(Step::Wait, b"", errno)),
+            answer => return answer.on(c""),
         }
     }
 }
@@ -167,6 +189,7 @@ fn print_ended(ended: Ended) {
 
 #[inline(never)] // a large frame, and not on the way to the wait
 fn report(error: &Error) {
+    sys::end_rehearsal(); // this is really said
     let mut line = Text::new();
     error.line(&mut line);
     say(line.as_bytes());
@@ -198,7 +221,7 @@ fn say(line: &[u8]) {
 
 /// To stdout: help and version only.
 fn print(text: impl AsRef<[u8]>) -> Result<(), Error<'static>> {
-    sys::write_all(sys::STDOUT, text.as_ref()).at(Step::Output, c"stdout")
+    step(Step::Output, || sys::write_all(sys::STDOUT, text.as_ref()).on(c"stdout"))
 }
 
 #[inline(never)] // a large frame, and not on the way to the wait

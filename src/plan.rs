@@ -1,16 +1,17 @@
-//! Level 4. From options to a finished plan: every decision taken, every string built, before the
+//! Level 5. From options to a finished plan: every decision taken, every string built, before the
 //! clone. The child only carries it out (see the hazards in `child.rs`).
 
 use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::{Process, Strings, ThinCStr, value_of};
-use crate::error::{At, Error, Step};
+use crate::error::{Error, On};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
 use crate::image;
 use crate::options::Options;
-use crate::sys::{self, Arena, Stack};
+use crate::steps::Step;
+use crate::sys::{self, Arena, Stack, step};
 
 const DEFAULT_PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_HOME: &CStr = c"HOME=/root";
@@ -70,8 +71,8 @@ impl<'a> Plan<'a> {
         };
         let path = Search::new(options, process);
         let size = environment_size(options) + path.size();
-        let (stack, mut arena) = sys::map_memory(process.page_size, size)
-            .map_err(|errno| Error::errno(Step::Memory, b"", errno))?;
+        let (stack, mut arena) =
+            step(Step::Memory, || sys::map_memory(process.page_size, size).on(c""))?;
         let too_small = Error::refused(Step::Memory, b"", "the plan outgrew its measure");
         let environment = environment(options, process, &mut arena).ok_or(too_small)?;
         let programs = path.programs(&mut arena).ok_or(too_small)?;
@@ -103,7 +104,7 @@ impl<'a> Plan<'a> {
 /// the end open that is read from. (getppid(2) says nothing here: in a new PID namespace the
 /// parent is always 0.)
 fn parent_pipe() -> Result<[i32; 2], Error<'static>> {
-    sys::pipe2().at(Step::DieWithParent, c"pipe")
+    step(Step::DieWithParent, || sys::pipe2().on(c"pipe"))
 }
 
 fn default_namespaces(process: &Process) -> Clone {

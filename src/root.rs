@@ -1,4 +1,4 @@
-//! Level 3. Entering the root. There is more than one way, and one result: absolute paths name
+//! Level 4. Entering the root. There is more than one way, and one result: absolute paths name
 //! the image, the working directory is its root, and no path leads back to the host.
 //!
 //! Hazards:
@@ -14,9 +14,10 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::error::{At, Error, Step};
+use crate::error::{Error, On};
 use crate::flags::{Mnt, Ms, O};
-use crate::sys;
+use crate::steps::Step;
+use crate::sys::{self, skippable, step};
 
 /// Where the host's root is, once we have entered ours.
 #[must_use]
@@ -25,32 +26,57 @@ pub enum HostRoot {
     Above,
     /// Beneath our root, where no path leads.
     Beneath,
+    /// Around our root, which is only a chroot: for study (`--skip pivot`).
+    Around,
 }
 
 /// Makes `image` a mount of its own and the root of this mount namespace.
 /// pivot_root wants a mount point, which a directory becomes by being bound to itself.
 pub fn enter(image: &CStr) -> Result<HostRoot, Error<'_>> {
-    sys::mount_bind(image, image, Ms::REC).at(Step::BindRoot, image)?;
-    sys::chdir(image).at(Step::EnterRoot, image)?; // looked up again: now it is the new mount
-    match sys::pivot_root(c".", c".") {
-        Ok(()) => Ok(HostRoot::Above),
+    step(Step::BindRoot, || sys::mount_bind(image, image, Ms::REC).on(image))?;
+    step(Step::EnterRoot, || sys::chdir(image).on(image))?; // looked up again: it is the mount now
+    match pivot(image)? {
+        Pivot::Done => Ok(HostRoot::Above),
         // The root is the initramfs, which nothing can be moved away from: cover it instead.
-        Err(Errno::EINVAL) => {
-            sys::mount_move(c".", c"/").at(Step::MoveRoot, image)?;
-            sys::chroot(c".").at(Step::Chroot, image)?;
+        Pivot::Refused => {
+            step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
+            step(Step::Chroot, || sys::chroot(c".").on(image))?;
             Ok(HostRoot::Beneath)
         }
-        Err(errno) => Err(Error::errno(Step::PivotRoot, image.to_bytes(), errno)),
+        Pivot::Skipped => {
+            step(Step::Chroot, || sys::chroot(c".").on(image))?;
+            Ok(HostRoot::Around)
+        }
     }
+}
+
+enum Pivot {
+    Done,
+    /// By the kernel.
+    Refused,
+    /// By `--skip`.
+    Skipped,
+}
+
+fn pivot(image: &CStr) -> Result<Pivot, Error<'_>> {
+    if sys::skips(Step::PivotRoot) {
+        return Ok(Pivot::Skipped);
+    }
+    step(Step::PivotRoot, || match sys::pivot_root(c".", c".") {
+        Err(Errno::EINVAL) => Ok(Pivot::Refused),
+        answer => answer.map(|()| Pivot::Done).on(image),
+    })
 }
 
 /// Mounts proc on the image's own `/proc`. A link there could name a directory of the host, so
 /// it is opened without following it, and the mount goes onto what was opened.
 pub fn mount_proc() -> Result<(), Error<'static>> {
-    let proc = open_proc().at(Step::Proc, c"/proc")?;
-    sys::fchdir(proc).at(Step::Proc, c"/proc")?;
-    sys::mount_new(c"proc", c".", Ms::NOSUID | Ms::NODEV | Ms::NOEXEC).at(Step::Proc, c"/proc")?;
-    sys::chdir(c"/").at(Step::Proc, c"/")
+    skippable(Step::Proc, || {
+        let proc = open_proc().on(c"/proc")?;
+        sys::fchdir(proc).on(c"/proc")?;
+        sys::mount_new(c"proc", c".", Ms::NOSUID | Ms::NODEV | Ms::NOEXEC).on(c"/proc")?;
+        sys::chdir(c"/").on(c"/")
+    })
 }
 
 /// The image's `/proc`, made where it is missing.
@@ -68,17 +94,19 @@ fn open_proc() -> Result<i32, Errno> {
 /// Cuts the way back.
 pub fn leave_host(host: HostRoot) -> Result<(), Error<'static>> {
     match host {
-        HostRoot::Beneath => Ok(()),
+        HostRoot::Beneath | HostRoot::Around => Ok(()),
         HostRoot::Above => {
-            sys::umount2(c".", Mnt::DETACH).at(Step::LeaveHost, c"/")?;
+            skippable(Step::LeaveHost, || sys::umount2(c".", Mnt::DETACH).on(c"/"))?;
             // pivot_root(2) says that it may or may not change the caller's own root.
-            sys::chroot(c".").at(Step::Chroot, c"/")
+            step(Step::Chroot, || sys::chroot(c".").on(c"/"))
         }
     }
 }
 
 /// The first demo's root, where there is no mount namespace to mount anything in.
 pub fn chroot_only(image: &CStr) -> Result<(), Error<'_>> {
-    sys::chroot(image).at(Step::Chroot, image)?;
-    sys::chdir(c"/").at(Step::Chroot, c"/") // chroot(2) leaves the working directory outside
+    step(Step::Chroot, || {
+        sys::chroot(image).on(image)?;
+        sys::chdir(c"/").on(c"/") // chroot(2) leaves the working directory outside
+    })
 }

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::clone;
+pub use x86_64::{WAIT_LENGTH, clone, wait4_after_madvise};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("src/arch has `clone` and `_start` for x86_64 only; a new machine needs these two");
@@ -97,7 +97,7 @@ impl Process {
     /// an `argv`.
     pub fn arguments(&self) -> Strings<'static> {
         // execve with an empty argv was possible before Linux 5.18: then there is only the NULL.
-        &self.argv[usize::from(self.argv.len() > 1)..]
+        self.argv.get(usize::from(self.argv.len() > 1)..).unwrap_or(&[])
     }
 
     /// The value of `name` in our environment, as getenv(3).

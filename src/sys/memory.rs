@@ -11,10 +11,10 @@ use core::mem::{align_of, size_of};
 use core::slice;
 use syscalls::{Errno, Sysno};
 
-use super::enter;
-use crate::arch::ThinCStr;
+use super::{call, enter};
+use crate::arch::{self, ThinCStr};
 use crate::flags::{Map, Prot};
-use crate::trace::Arg;
+use crate::trace::{Arg, Call, Door};
 
 /// Pages are made when they are touched, so this is the limit, not the cost.
 const STACK_SIZE: usize = 64 * 1024;
@@ -85,14 +85,49 @@ pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errn
     let fresh =
         [Arg::Null, Arg::Unsigned(length), read_write, flags, Arg::Fd(-1), Arg::Unsigned(0)];
     // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
-    let base = unsafe { enter(Sysno::mmap, &fresh) }?;
-    let guard = [Arg::Out(base), Arg::Unsigned(page_size), protection(Prot::empty())];
+    let base = unsafe { enter(call!(Open, mmap, fresh)) }?;
+    let guard = [Arg::Address(base), Arg::Unsigned(page_size), protection(Prot::empty())];
     // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
-    unsafe { enter(Sysno::mprotect, &guard) }?;
+    unsafe { enter(call!(Open, mprotect, guard)) }?;
     // The arena ends where the mapping ends, so that a small one shares a page with the stack.
     // SAFETY: inside the mapping, or at its end where the arena is empty: `wanted` has counted it.
     let top = unsafe { (base as *mut u8).add(length - arena) };
     Ok((Stack { top }, Arena { next: top, left: arena }))
+}
+
+/// What of this program has to be in memory while it waits: nothing but the wait.
+///
+/// A page of the file that was used once stays resident, and the kernel maps fifteen of its
+/// neighbours along with it (fault-around, within one mapping). So the wait's own page is made a
+/// mapping of its own, which takes no more than different advice; then all code and constants are
+/// given back. They come from the file again when they are needed.
+pub(super) struct Resident {
+    /// The pages of the wait itself: address and length.
+    pub wait: [usize; 2],
+    /// Code and constants.
+    pub image: [usize; 2],
+}
+
+impl Resident {
+    pub fn of_this_program() -> Resident {
+        unsafe extern "C" {
+            // Given by the linker: the ELF header, which is where the file is mapped, and the end
+            // of the code. What is between them is never written to.
+            static __ehdr_start: u8;
+            static etext: u8;
+        }
+        let wait = arch::wait4_after_madvise as *const () as usize;
+        let (start, end) = (&raw const __ehdr_start as usize, &raw const etext as usize);
+        Resident { wait: pages(wait, wait + arch::WAIT_LENGTH), image: pages(start, end) }
+    }
+}
+
+/// The whole pages that `start..end` lies in. 4 KiB is right for x86_64, and for a machine with
+/// larger pages madvise says EINVAL.
+fn pages(start: usize, end: usize) -> [usize; 2] {
+    const PAGE: usize = 4096;
+    let start = start / PAGE * PAGE;
+    [start, end.next_multiple_of(PAGE) - start]
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `clone` onto a stack that we allocated ourselves: the only assembly of the library.
+//! `clone` onto a stack that we allocated ourselves, and a wait that needs no other code: the only
+//! assembly of the library.
 
 use core::arch::naked_asm;
 use core::ffi::c_void;
@@ -41,3 +42,40 @@ pub unsafe extern "C" fn clone(
         clone = const Sysno::clone as usize,
     )
 }
+
+/// `madvise(start, length, MADV_DONTNEED)` and `wait4(pid, status, 0, NULL)`, with nothing between
+/// them: what was given back is not touched again until the wait is over. Returns what wait4 did;
+/// what madvise can't give back just stays.
+///
+/// # Safety
+/// `status` is ours to write; between `start` and its end lie only pages of a file, unchanged.
+#[unsafe(naked)]
+pub unsafe extern "C" fn wait4_after_madvise(
+    pid: usize,
+    status: *mut i32,
+    start: usize,
+    length: usize,
+) -> isize {
+    naked_asm!(
+        "mov r8, rdi",          // pid and status, kept where no call looks for them
+        "mov r9, rsi",
+        "mov rdi, rdx",         // start
+        "mov rsi, rcx",         // length
+        "mov edx, {dontneed}",
+        "mov eax, {madvise}",
+        "syscall",              // this page included: it comes back by itself, alone
+        "mov rdi, r8",
+        "mov rsi, r9",
+        "xor edx, edx",         // no options
+        "xor r10d, r10d",       // no rusage
+        "mov eax, {wait4}",
+        "syscall",
+        "ret",
+        dontneed = const libc::MADV_DONTNEED,
+        madvise = const Sysno::madvise as usize,
+        wait4 = const Sysno::wait4 as usize,
+    )
+}
+
+/// More bytes than `wait4_after_madvise` is long.
+pub const WAIT_LENGTH: usize = 64;

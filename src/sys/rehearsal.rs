@@ -1,0 +1,135 @@
+//! `--dry-run`: the doorway shut. Calls that only look are made; calls that change anything are
+//! told and answered as if they had worked. The child of a rehearsal is a process like its parent,
+//! in no new namespace; it ends where it would have become the command.
+//!
+//! To answer truly where PATH or `/proc` lead inside an image that is nobody's root, look-ups go
+//! through openat2(2) with RESOLVE_IN_ROOT. Before Linux 5.6 there is none: then the answer is yes.
+
+use core::ffi::CStr;
+use core::mem::size_of_val;
+use syscalls::{Errno, Sysno};
+
+use super::raw;
+use crate::flags::Clone;
+use crate::trace::{Arg, Call, Door};
+
+/// What `open` answers where it is shut.
+const PRETENDED: i32 = 1_000_000;
+
+pub(super) struct Rehearsal {
+    on: bool,
+    /// What the root would be by now.
+    root: Option<i32>,
+    /// A directory would have been made, so that opening it would work.
+    made: bool,
+}
+
+impl Rehearsal {
+    pub const fn new() -> Self {
+        Rehearsal { on: false, root: None, made: false }
+    }
+
+    pub fn begin(&mut self) {
+        self.on = true;
+    }
+
+    pub fn end(&mut self) {
+        self.on = false;
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// The process is cloned, the namespaces are not.
+    pub fn clone_flags(_asked: u64) -> u64 {
+        (Clone::VM | Clone::VFORK).bits() | libc::SIGCHLD as u64
+    }
+
+    /// # Safety
+    /// That of `super::enter`.
+    pub unsafe fn make(&mut self, call: &Call) -> Result<usize, Errno> {
+        // SAFETY: the caller's contract: it is made with its own arguments.
+        let make = || unsafe { raw(call.number, call.args) };
+        match (call.number, call.args, call.door) {
+            (Sysno::openat, _, Door::Open) => match make() {
+                Err(Errno::ENOENT) if self.made => Ok(PRETENDED as usize),
+                answer => answer,
+            },
+            (Sysno::openat, ..) => Ok(PRETENDED as usize),
+            (Sysno::close | Sysno::fchdir, &[Arg::Fd(PRETENDED)], _) => Ok(0),
+            (Sysno::write, &[.., Arg::Unsigned(length)], _) => Ok(length),
+            (Sysno::mkdirat, ..) => {
+                self.made = true;
+                Ok(0)
+            }
+            // Where we stand is nobody's business but our own, and where we look from.
+            (Sysno::chdir, &[Arg::Str(path)], _) => self.stand_in(path),
+            (Sysno::fchdir, ..) => make(),
+            (Sysno::pivot_root | Sysno::chroot, &[Arg::Str(path), ..], _) => self.enter_root(path),
+            (Sysno::execve, &[Arg::Str(path), ..], _) => self.can_execute(path),
+            (_, _, Door::Open) => make(),
+            (_, _, Door::Shut) => Ok(0),
+        }
+    }
+
+    fn enter_root(&mut self, path: &CStr) -> Result<usize, Errno> {
+        if self.root.is_none() {
+            self.root = Some(self.find(path, libc::O_DIRECTORY)?);
+        }
+        Ok(0)
+    }
+
+    fn stand_in(&self, path: &CStr) -> Result<usize, Errno> {
+        let directory = match self.find(path, libc::O_DIRECTORY) {
+            Err(Errno::ENOSYS) => return Ok(0),
+            found => found?,
+        };
+        // SAFETY: the call touches no memory of ours.
+        let answer = unsafe { raw(Sysno::fchdir, &[Arg::Fd(directory)]) };
+        close(directory);
+        answer
+    }
+
+    fn can_execute(&self, path: &CStr) -> Result<usize, Errno> {
+        let file = match self.find(path, 0) {
+            Err(Errno::ENOSYS) => return Ok(0),
+            found => found?,
+        };
+        let (f_ok, x_ok) = (Arg::Signed(libc::F_OK as isize), Arg::Signed(libc::X_OK as isize));
+        let empty_path = Arg::Signed(libc::AT_EMPTY_PATH as isize);
+        let args = [Arg::Fd(file), Arg::Str(c"."), f_ok];
+        // SAFETY: the kernel copies the path. `.` exists in a directory only.
+        let directory = unsafe { raw(Sysno::faccessat, &args) };
+        let args = [Arg::Fd(file), Arg::Str(c""), x_ok, empty_path];
+        // SAFETY: as above.
+        let answer = unsafe { raw(Sysno::faccessat2, &args) };
+        close(file);
+        match (directory, answer) {
+            (Ok(_), _) => Err(Errno::EACCES),
+            (_, Err(Errno::ENOSYS)) => Ok(0), // faccessat2 is younger than openat2
+            (_, answer) => answer,
+        }
+    }
+
+    /// Opens `path` as what it would name: in the root that would be ours.
+    fn find(&self, path: &CStr, flags: i32) -> Result<i32, Errno> {
+        const RESOLVE_IN_ROOT: u64 = 0x10; // include/uapi/linux/openat2.h
+        let flags = (libc::O_PATH | libc::O_CLOEXEC | flags) as u64;
+        let absolute = path.to_bytes().starts_with(b"/");
+        let (from, resolve) = match self.root {
+            Some(root) if absolute => (root, RESOLVE_IN_ROOT),
+            _ => (libc::AT_FDCWD, 0),
+        };
+        let how = [flags, 0, resolve]; // struct open_how: flags, mode, resolve
+        let (at, size) = (Arg::Address(how.as_ptr() as usize), Arg::Unsigned(size_of_val(&how)));
+        // SAFETY: the kernel reads the path and the three words of `how`.
+        unsafe { raw(Sysno::openat2, &[Arg::Fd(from), Arg::Str(path), at, size]) }
+            .map(|fd| fd as i32)
+    }
+}
+
+fn close(fd: i32) {
+    // SAFETY: it is ours, and was just opened.
+    let _closed = unsafe { raw(Sysno::close, &[Arg::Fd(fd)]) };
+}

@@ -1,0 +1,545 @@
+//! Watching the doorway: `--trace`, `--explain`, `--skip` and `--dry-run`.
+//!
+//! A call that is watched goes through `enter` here; where nothing is watched, nothing gets this
+//! far. The state is a static: parent and child have it in common, as they have all memory until
+//! execve, so that the child's lines come between the parent's.
+//!
+//! What the watcher itself needs (the clock, its own file, SIGPIPE) is called behind the doorway's
+//! back and doesn't show: a trace lists what an untraced run does.
+//!
+//! Watching breaks a rule of the child, that nothing is formatted there. It is for study, it is off
+//! by default, and what it writes to is its own: this static, and the stack.
+
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+use core::slice;
+use syscalls::{Errno, Sysno};
+
+use super::observe;
+use super::rehearsal::Rehearsal;
+use super::{STDERR, STDOUT, raw};
+use crate::buf::Buffer;
+use crate::error::{Error, Fault};
+use crate::flags::O;
+use crate::script::Script;
+use crate::steps::Step;
+use crate::trace::{self, Arg, Call, Door, Known, Outcome, Text};
+
+/// What to print for each call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// In strace's notation.
+    Strace,
+    /// An object a line, docs/trace.schema.json.
+    Json,
+    /// As a shell script that does the same.
+    Shell,
+}
+
+/// What to watch, and how to tell it.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders<'a> {
+    pub format: Format,
+    /// `None`: stderr; a script goes to stdout, nothing else does.
+    pub file: Option<&'a CStr>,
+    pub explain: bool,
+    pub rehearse: bool,
+    pub skip: Option<Step>,
+}
+
+pub(super) struct Watch {
+    on: bool,
+    format: Format,
+    fd: i32,
+    /// Whether `fd` is a file that we opened: out of the container's reach, and spared by `close`.
+    own_file: bool,
+    explain: bool,
+    skip: Option<Step>,
+    step: Option<Step>,
+    in_child: bool,
+    /// When the call under way began, in nanoseconds.
+    began: u64,
+    /// When the clone began: its second line comes after all of the child's.
+    clone_began: u64,
+    /// An execve is under way. If it never returns, the parent ends its line.
+    becoming: bool,
+    line: Text,
+    scratch: Text,
+    rehearsal: Rehearsal,
+    script: Script,
+    namespaces: observe::Namespaces,
+    /// The caller's disposition of SIGPIPE, as rt_sigaction(2) gave it.
+    sigpipe: [u64; 4],
+}
+
+struct OneThread(UnsafeCell<Watch>);
+
+// SAFETY: there is one thread. The child of a clone runs while its parent sleeps (CLONE_VFORK).
+unsafe impl Sync for OneThread {}
+
+/// All zero, so that it is memory that the kernel makes when it is touched, and not in the file.
+static WATCH: OneThread = OneThread(UnsafeCell::new(Watch {
+    on: false,
+    format: Format::Strace,
+    fd: 0,
+    own_file: false,
+    explain: false,
+    skip: None,
+    step: None,
+    in_child: false,
+    began: 0,
+    clone_began: 0,
+    becoming: false,
+    line: Text::new(),
+    scratch: Text::new(),
+    rehearsal: Rehearsal::new(),
+    script: Script::new(),
+    namespaces: observe::Namespaces::new(),
+    sigpipe: [0; 4],
+}));
+
+fn watch() -> &'static mut Watch {
+    // SAFETY: one thread; and each function of this file that takes the reference passes it down
+    // and calls none that takes it again.
+    unsafe { &mut *WATCH.0.get() }
+}
+
+pub(super) fn is_on() -> bool {
+    // SAFETY: as in `watch`, and a plain read.
+    unsafe { (*WATCH.0.get()).on }
+}
+
+/// Begins to watch.
+pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
+    let watch = watch();
+    watch.own_file = orders.file.is_some();
+    watch.fd = match orders.file {
+        Some(path) => open_file(path)?,
+        None if orders.format == Format::Shell => STDOUT,
+        None => STDERR,
+    };
+    watch.format = orders.format;
+    watch.explain = orders.explain;
+    watch.skip = orders.skip;
+    if orders.rehearse {
+        watch.rehearsal.begin();
+    }
+    watch.set_sigpipe(&[SIG_IGN, 0, 0, 0]);
+    watch.on = true;
+    if let Some(step) = watch.skip {
+        let name = step.name().as_bytes();
+        watch.remark(&[b"SKIPPED, to see what breaks: ", name, b". Not for use."]);
+    }
+    Ok(())
+}
+
+const SIG_IGN: u64 = 1;
+
+/// A FIFO that nobody reads is an error (ENXIO), not a wait: hence O_NONBLOCK, until it is open.
+fn open_file(path: &CStr) -> Result<i32, Errno> {
+    let flags = O::WRONLY | O::CREAT | O::TRUNC | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;
+    let path = Arg::Str(path);
+    let args = [Arg::Fd(libc::AT_FDCWD), path, Arg::OpenFlags(flags.bits()), Arg::Octal(0o666)];
+    // SAFETY: the kernel copies the path and keeps no pointer.
+    let mut fd = unsafe { raw(Sysno::openat, &args) }?;
+    if fd <= STDERR as usize {
+        // Where the caller had closed one of the three, we are not to take its place.
+        let command = Arg::Named(libc::F_DUPFD_CLOEXEC as u32, "F_DUPFD_CLOEXEC");
+        // SAFETY: it takes a number, and touches no memory.
+        fd = unsafe { raw(Sysno::fcntl, &[Arg::Unsigned(fd), command, Arg::Fd(STDERR + 1)]) }?;
+    }
+    let set_flags = Arg::Named(libc::F_SETFL as u32, "F_SETFL");
+    // SAFETY: F_SETFL takes a number: no flag, so that a slow reader is waited for.
+    unsafe { raw(Sysno::fcntl, &[Arg::Unsigned(fd), set_flags, Arg::Unsigned(0)]) }?;
+    Ok(fd as i32)
+}
+
+/// From here on calls are made again, whatever was ordered: an error is really said.
+pub fn end_rehearsal() {
+    if is_on() {
+        watch().rehearsal.end();
+    }
+}
+
+/// Whether `fd` is the watcher's own: to be spared, and not to be shown.
+pub fn is_watchers(fd: i32) -> bool {
+    is_on() && watch().own_file && watch().fd == fd
+}
+
+/// Whether `--skip` leaves this step out.
+pub fn skips(step: Step) -> bool {
+    is_on() && watch().skip == Some(step)
+}
+
+/// A step of the story: named before it is taken, so that it can be told, and named in its error.
+pub fn step<'a, T>(step: Step, act: impl FnOnce() -> Result<T, Fault<'a>>) -> Result<T, Error<'a>> {
+    if is_on() {
+        watch().enter_step(step);
+    }
+    let done = act();
+    if is_on() && done.is_ok() {
+        watch().leave_step(step);
+    }
+    done.map_err(|fault| Error::errno(step, fault.object, fault.errno))
+}
+
+/// A step that `--skip` may leave out.
+pub fn skippable<'a>(
+    this: Step,
+    act: impl FnOnce() -> Result<(), Fault<'a>>,
+) -> Result<(), Error<'a>> {
+    if skips(this) { Ok(()) } else { step(this, act) }
+}
+
+/// Makes a call that is watched.
+///
+/// # Safety
+/// That of `super::enter`.
+#[inline(never)]
+pub(super) unsafe fn enter(call: &Call) -> Result<usize, Errno> {
+    let watch = watch();
+    let leaves = matches!(call.number, Sysno::execve | Sysno::exit_group);
+    if leaves {
+        watch.compose(call, None); // afterwards there may be nobody to do it
+    }
+    if call.number == Sysno::exit_group {
+        watch.conclude(call.number, None, 0);
+    }
+    watch.becoming = call.number == Sysno::execve;
+    watch.began = now();
+    let result = if watch.rehearsal.is_on() {
+        // SAFETY: the caller's contract, for the calls that a rehearsal makes.
+        unsafe { watch.rehearsal.make(call) }
+    } else {
+        // SAFETY: the caller's contract.
+        unsafe { watch.make(call) }
+    };
+    let took = now().saturating_sub(watch.began);
+    if !leaves {
+        // SAFETY: `compose` asks for the memory of an `Arg::Out` of this call, if it succeeded.
+        let memory = |at, size| unsafe { memory(at, size) };
+        watch.compose(call, Some(Outcome { result, memory: &memory }));
+    }
+    watch.becoming = false;
+    let failed_exec = call.number == Sysno::execve && result.is_err();
+    if watch.format == Format::Shell && failed_exec {
+        return result; // the next line tries the next place
+    }
+    let pretended = watch.rehearsal.is_on() && call.door == Door::Shut;
+    watch.conclude(call.number, (!pretended).then_some(result), took);
+    if call.number == Sysno::execve && watch.rehearsal.is_on() && result.is_ok() {
+        super::exit_unseen(0); // the command would run now
+    }
+    result
+}
+
+/// What the kernel wrote to a buffer of the call that was just made.
+///
+/// # Safety
+/// `address` and `size` are those of an `Arg::Out`, of a call that succeeded.
+unsafe fn memory(address: usize, size: usize) -> &'static [u8] {
+    // SAFETY: the wrapper that described the buffer still holds it; nobody writes to it now.
+    unsafe { slice::from_raw_parts(address as *const u8, size) }
+}
+
+/// The clone begins; its second line is `after_clone`'s. A rehearsal makes no namespaces.
+/// Returns the flags to clone with.
+pub(super) fn before_clone(call: &Call, flags: u64) -> u64 {
+    let watch = watch();
+    if watch.explain {
+        watch.namespaces.remember();
+    }
+    watch.compose(call, None);
+    watch.break_off();
+    watch.clone_began = now();
+    watch.in_child = true;
+    if watch.rehearsal.is_on() { Rehearsal::clone_flags(flags) } else { flags }
+}
+
+pub(super) fn after_clone(result: Result<usize, Errno>) {
+    let watch = watch();
+    if watch.becoming && result.is_ok() {
+        // The child has become the command: its execve worked.
+        watch.becoming = false;
+        let took = now().saturating_sub(watch.began);
+        watch.conclude(Sysno::execve, Some(Ok(0)), took);
+    }
+    watch.in_child = false;
+    watch.step = Some(Step::Clone);
+    watch.resume("clone");
+    let took = now().saturating_sub(watch.clone_began);
+    let pretended = watch.rehearsal.is_on();
+    watch.conclude(Sysno::clone, (!pretended).then_some(result), took);
+}
+
+impl Watch {
+    /// The call itself, past the watcher's own descriptor and disposition of SIGPIPE.
+    ///
+    /// # Safety
+    /// That of `super::enter`.
+    unsafe fn make(&mut self, call: &Call) -> Result<usize, Errno> {
+        match (call.number, call.args) {
+            (Sysno::close_range, &[Arg::Unsigned(first), last, flags]) if self.own_file => {
+                let spared = self.fd as usize; // above 2, as `first` is
+                let below = [Arg::Unsigned(first), Arg::Unsigned(spared - 1), flags];
+                let above = [Arg::Unsigned(spared + 1), last, flags];
+                // SAFETY: the two ranges close nothing that the one would not.
+                unsafe {
+                    let below = if first < spared { raw(call.number, &below) } else { Ok(0) };
+                    below.and_then(|_| raw(call.number, &above))
+                }
+            }
+            (Sysno::execve, args) => {
+                let callers = self.sigpipe;
+                self.set_sigpipe(&callers);
+                // SAFETY: the caller's contract.
+                let result = unsafe { raw(call.number, args) };
+                self.set_sigpipe(&[SIG_IGN, 0, 0, 0]);
+                self.sigpipe = callers;
+                result
+            }
+            // SAFETY: the caller's contract.
+            (number, args) => unsafe { raw(number, args) },
+        }
+    }
+
+    /// A trace into a pipe that nobody reads ends the trace, not the container: no SIGPIPE. What
+    /// was there before is kept in `sigpipe`.
+    fn set_sigpipe(&mut self, action: &[u64; 4]) {
+        let new = Arg::Address(action.as_ptr() as usize);
+        let old = Arg::Address(self.sigpipe.as_mut_ptr() as usize);
+        let args = [Arg::Signal(libc::SIGPIPE), new, old, Arg::Unsigned(8)];
+        // SAFETY: both are as large as the kernel's struct sigaction: four words, the mask of 8
+        // bytes included. The handler is the caller's own, or SIG_IGN. It fails for no signal
+        // that can be ignored.
+        let _infallible = unsafe { raw(Sysno::rt_sigaction, &args) };
+    }
+
+    fn enter_step(&mut self, step: Step) {
+        if self.step == Some(step) {
+            return;
+        }
+        if self.explain && self.in_child && self.step == Some(Step::Clone) {
+            let mut told = core::mem::take(&mut self.namespaces);
+            told.changed(|text| self.remark(&[b"now: ", text]));
+        }
+        self.step = Some(step);
+        let lesson = step.lesson();
+        if self.explain && !lesson.why.is_empty() {
+            self.remark(&[lesson.name.as_bytes(), b": ", lesson.why.as_bytes()]);
+            if !lesson.without.is_empty() {
+                self.remark(&[b"without it: ", lesson.without.as_bytes()]);
+            }
+        }
+    }
+
+    fn leave_step(&mut self, step: Step) {
+        if self.explain && !self.rehearsal.is_on() {
+            observe::after(step, |text| self.remark(&[b"now: ", text]));
+        }
+    }
+
+    // --- lines ---------------------------------------------------------------------------------
+
+    /// Everything before the result.
+    fn compose(&mut self, call: &Call, known: Known) {
+        self.line.clear();
+        match self.format {
+            Format::Strace => {
+                let who = self.who();
+                self.line.push(who);
+                trace::call(&mut self.line, call, known);
+            }
+            Format::Json => {
+                self.begin_object();
+                self.line.push(",\"call\":\"").push(call.name).push("\",\"args\":[");
+                for (number, arg) in call.args.iter().enumerate() {
+                    self.line.push(if number == 0 { "\"" } else { ",\"" });
+                    self.scratch.clear();
+                    trace::argument(&mut self.scratch, *arg, known);
+                    push_json(&mut self.line, self.scratch.as_bytes());
+                    self.line.push("\"");
+                }
+                self.line.push("]");
+            }
+            Format::Shell => self.script.line(&mut self.line, call),
+        }
+    }
+
+    /// The result and the time, where they are known; and out with the line.
+    fn conclude(&mut self, number: Sysno, result: Option<Result<usize, Errno>>, took: u64) {
+        match self.format {
+            Format::Shell => {}
+            Format::Strace => {
+                self.line.push(" = ");
+                match result {
+                    None => drop(self.line.push("?")),
+                    Some(result) => {
+                        trace::result(&mut self.line, number, result);
+                        push_seconds(&mut self.line, took);
+                    }
+                }
+                self.line.push("\n");
+            }
+            Format::Json => {
+                self.line.push(",\"result\":");
+                match result {
+                    None => self.line.push("null"),
+                    Some(result) => {
+                        self.line.push("\"");
+                        trace::result(&mut self.line, number, result);
+                        self.line.push("\",\"nanoseconds\":").push_decimal(took)
+                    }
+                };
+                self.line.push("}\n");
+            }
+        }
+        self.out();
+    }
+
+    /// The first half of a call that others come in between.
+    fn break_off(&mut self) {
+        match self.format {
+            Format::Shell => {}
+            Format::Strace => {
+                let open = self.line.as_bytes().len().saturating_sub(")".len());
+                self.line.truncate(open);
+                self.line.push(" <unfinished ...>\n");
+            }
+            Format::Json => drop(self.line.push(",\"part\":\"unfinished\"}\n")),
+        }
+        self.out();
+    }
+
+    /// The second half, up to its result.
+    fn resume(&mut self, name: &str) {
+        self.line.clear();
+        match self.format {
+            Format::Shell => {}
+            Format::Strace => {
+                let who = self.who();
+                self.line.push(who).push("<... ").push(name).push(" resumed>)");
+            }
+            Format::Json => {
+                self.begin_object();
+                self.line.push(",\"call\":\"").push(name).push("\",\"part\":\"resumed\"");
+            }
+        }
+    }
+
+    fn begin_object(&mut self) {
+        let who = self.who().trim_ascii_end();
+        self.line.push("{\"who\":\"").push(who).push("\"");
+        if let Some(step) = self.step {
+            self.line.push(",\"step\":\"").push(step.name()).push("\"");
+        }
+    }
+
+    /// Words between the calls: a reason, or what has changed.
+    fn remark(&mut self, words: &[&[u8]]) {
+        self.line.clear();
+        if self.format == Format::Json {
+            self.begin_object();
+            self.line.push(",\"remark\":\"");
+            for word in words {
+                push_json(&mut self.line, word);
+            }
+            self.line.push("\"}\n");
+        } else {
+            let indent = if self.format == Format::Shell { "# " } else { "         # " };
+            push_wrapped(&mut self.line, indent, words);
+        }
+        self.out();
+    }
+
+    fn who(&self) -> &'static str {
+        if self.in_child { "child    " } else { "parent   " }
+    }
+
+    /// Writes the line. Where that fails the watch is over: one word about it, and the container
+    /// runs on.
+    fn out(&mut self) {
+        if self.format == Format::Shell && !self.script.is_open() {
+            return; // the calls before the clone have no line of their own
+        }
+        let mut rest = self.line.as_bytes();
+        while !rest.is_empty() {
+            match write(self.fd, rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or(&[]),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return self.give_up(errno),
+            }
+        }
+    }
+
+    fn give_up(&mut self, errno: Errno) {
+        if self.rehearsal.is_on() {
+            super::exit_unseen(crate::error::EXIT_FAILURE); // its account is all that it is for
+        }
+        self.on = false;
+        let callers = self.sigpipe;
+        let mut line = crate::buf::Line::<256>::new();
+        Error::errno(Step::Trace, b"the trace ends here", errno).line(&mut line);
+        let _unheard = write(STDERR, line.as_bytes());
+        self.set_sigpipe(&callers); // the command is not to inherit ours
+    }
+}
+
+fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads `len` bytes and keeps no pointer.
+    unsafe { raw(Sysno::write, &[Arg::Fd(fd), Arg::Bytes(bytes), Arg::Unsigned(bytes.len())]) }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds.
+fn now() -> u64 {
+    let mut time = [0_u64; 2]; // struct timespec of a 64-bit machine: seconds, nanoseconds
+    let args = [Arg::Signed(libc::CLOCK_MONOTONIC as isize), Arg::Address(&raw mut time as usize)];
+    // SAFETY: the kernel writes two words there. This clock exists on every kernel.
+    let _infallible = unsafe { raw(Sysno::clock_gettime, &args) };
+    time[0] * 1_000_000_000 + time[1]
+}
+
+/// ` <0.000012>`, as `strace -T`.
+fn push_seconds(line: &mut Buffer, nanoseconds: u64) {
+    let microseconds = nanoseconds / 1000;
+    line.push(" <").push_decimal(microseconds / 1_000_000).push(".");
+    let mut unit = 100_000;
+    while unit > 0 {
+        line.push([b'0' + (microseconds / unit % 10) as u8]);
+        unit /= 10;
+    }
+    line.push(">");
+}
+
+/// Text that is ASCII already, inside a JSON string.
+fn push_json(line: &mut Buffer, text: &[u8]) {
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => line.push([b'\\', byte]),
+            b' '..=b'~' => line.push([byte]),
+            _ => line.push("?"),
+        };
+    }
+}
+
+/// The words, in lines of at most a hundred columns that begin with `indent`.
+fn push_wrapped(line: &mut Buffer, indent: &str, words: &[&[u8]]) {
+    const WIDTH: usize = 100;
+    let mut column = indent.len();
+    let mut space = false;
+    line.push(indent);
+    for word in words.iter().flat_map(|text| text.split_inclusive(|&byte| byte == b' ')) {
+        let bare = word.strip_suffix(b" ").unwrap_or(word);
+        if column + usize::from(space) + bare.len() > WIDTH {
+            line.push("\n").push(indent).push("  ");
+            column = indent.len() + "  ".len();
+        } else if space {
+            line.push(" ");
+            column += 1;
+        }
+        line.push(bare);
+        column += bare.len();
+        space = bare.len() < word.len();
+    }
+    line.push("\n");
+}
