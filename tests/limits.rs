@@ -263,7 +263,7 @@ fn without_memory_the_error_is_clear() {
 // --- every call fails in turn --------------------------------------------------------------------
 
 /// The calls up to the command's execve, and how often each is made by one process. Left out:
-/// execve, since strace makes it too, and exit_group, which can't fail.
+/// execve, since strace makes it too, exit_group, which can't fail, and madvise, which is advice.
 fn calls_of_a_start(options: &[&str]) -> BTreeMap<String, usize> {
     let directory = tempdir();
     let list = directory.path().join("list");
@@ -275,7 +275,7 @@ fn calls_of_a_start(options: &[&str]) -> BTreeMap<String, usize> {
     for line in text.lines() {
         let (pid, call) = line.split_once(' ').expect("strace -f begins with the pid");
         let name = call.trim_start().split('(').next().expect("not empty");
-        if !name.contains(['<', '+', '-']) && !["execve", "write"].contains(&name) {
+        if !name.contains(['<', '+', '-']) && !["execve", "write", "madvise"].contains(&name) {
             *counts.entry((pid, name)).or_default() += 1;
         }
     }

@@ -22,6 +22,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tinyctr::steps::LESSONS;
 
 /// What no test waits longer for: a slow machine under load is not a defect, a hang is.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -254,30 +255,6 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
-/// Every step that an error can name, as `--trace` and `--explain` will.
-const STEPS: [&str; 20] = [
-    "option",
-    "image",
-    "output",
-    "close descriptors",
-    "map stack",
-    "clone",
-    "map ids",
-    "die with parent",
-    "set hostname",
-    "make mounts private",
-    "bind root",
-    "enter root",
-    "pivot root",
-    "move root",
-    "chroot",
-    "mount proc",
-    "leave host",
-    "change directory",
-    "exec",
-    "wait",
-];
-
 /// What `said` tells: one error line, at most one hint line, and nothing on stdout.
 pub fn failure(said: &Said) -> Failure {
     assert_eq!(said.stdout, "", "stdout is the command's alone: {said:?}");
@@ -290,7 +267,7 @@ pub fn failure(said: &Said) -> Failure {
     let hint = hint.map(|hint| hint.strip_prefix("  hint: ").expect(hint).to_owned());
     let body = line.strip_prefix("tinyctr: ").expect("our name comes first");
     let (step, rest) = body.split_once(": ").expect("a step is named");
-    assert!(STEPS.contains(&step), "no such step: {line}");
+    assert!(LESSONS.iter().any(|lesson| lesson.name == step), "no such step: {line}");
     let (object, cause) = rest.rsplit_once(": ").unwrap_or(("", rest));
     Failure { step: step.into(), object: object.into(), cause: cause.into(), hint }
 }
