@@ -34,7 +34,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
     }
     // How long: not longer than our parent.
     if let Some(pipe) = plan.parent {
-        skippable(Step::DieWithParent, || lifetime::end_with_parent(pipe))?;
+        step(Step::DieWithParent, || lifetime::end_with_parent(pipe))?;
     }
     // Under which name.
     if let Some(name) = plan.hostname {

@@ -276,7 +276,7 @@ impl<'a> Options<'a> {
             return Err(Error::refused(Step::Option, b"IMAGE", "empty").hint(USAGE_HINT));
         }
         if self.study.skip.is_some() && self.study.trace.is_none() && !self.study.explain {
-            let why = "for study only: needs --trace or --explain";
+            let why = "needs --trace or --explain, being for study only";
             return Err(Error::refused(Step::Option, b"--skip", why));
         }
         let refuse = |why| Err(Error::refused(Step::Option, b"--hostname", why));

@@ -81,7 +81,11 @@ impl<'a> Plan<'a> {
             id_maps: namespaces
                 .contains(Clone::NEWUSER)
                 .then(|| IdMaps::root_is(process.euid, process.egid)),
-            parent: if options.bare { None } else { Some(parent_pipe()?) },
+            parent: if options.bare || sys::skips(Step::DieWithParent) {
+                None
+            } else {
+                Some(parent_pipe()?)
+            },
             hostname: if namespaces.contains(Clone::NEWUTS) {
                 hostname(options, image)
             } else {
