@@ -331,7 +331,8 @@ fn a_pipe_that_nobody_reads_ends_the_trace_and_not_the_container() {
 
 #[test]
 fn a_trace_does_not_change_what_the_command_inherits() {
-    let command = ["--ns", "none", "/", "sh", "-c", "grep -E 'Sig[PBIC]|Shd' /proc/self/status; env"];
+    let command =
+        ["--ns", "none", "/", "sh", "-c", "grep -E 'Sig[PBIC]|Shd' /proc/self/status; env"];
     let traced = run(tinyctr(["--trace"]).args(command));
     assert_eq!(traced.stdout, stdout(&mut tinyctr(command)));
 }
