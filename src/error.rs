@@ -85,7 +85,7 @@ impl<'a> Error<'a> {
             (Step::EnterRoot, Errno::ENOTDIR) => {
                 Some("an image is a directory; single-file images are not in this version yet")
             }
-            (Step::MoveRoot, Errno::EINVAL) => {
+            (Step::Private | Step::MoveRoot, Errno::EINVAL) => {
                 Some("the current root is no mount of its own: are we in a chroot?")
             }
             (Step::Proc, Errno::ENOTDIR) => {
