@@ -9,8 +9,11 @@ use crate::buf::{Buffer, Line};
 use crate::errno::name_and_text;
 use crate::flags::{self, Table};
 
-/// Long enough for two paths of PATH_MAX; what is longer is cut, and shows it.
-pub type Text = Line<9000>;
+/// One argument: a path of PATH_MAX, each byte of it as `\377`.
+pub type Word = Line<{ 4 * libc::PATH_MAX as usize + 8 }>;
+
+/// One call: no call has more than two paths, and JSON may double every byte of them.
+pub type Text = Line<{ 2 * 2 * size_of::<Word>() + 1024 }>;
 
 /// What happens to a call in a rehearsal (`--dry-run`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

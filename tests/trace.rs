@@ -274,6 +274,26 @@ fn json_is_an_object_a_line() {
     assert!(mount["nanoseconds"].is_u64());
 }
 
+#[test]
+fn the_longest_and_oddest_path_is_told_whole() {
+    // 4,095 bytes, none of which can be printed as it is.
+    let path: Vec<u8> = b"\x01/\xff".iter().copied().cycle().take(4095).collect();
+    let path = std::os::unix::ffi::OsStringExt::from_vec(path);
+    let path: &std::ffi::OsString = &path;
+    let directory = tempdir();
+    let file = directory.path().join("trace");
+    let told = |option: String| {
+        run(tinyctr([option]).args(["--dry-run", "--bare"]).arg(path).arg("true"));
+        fs::read_to_string(&file).expect("it was made")
+    };
+    let text = told(format!("--trace={}", file.display()));
+    let mount = text.lines().find(|line| line.contains("MS_BIND")).expect("the image is bound");
+    assert_eq!(mount.matches("\\1/\\377").count(), 2 * 4095 / 3, "twice, and all of it");
+    for line in told(format!("--trace=json:{}", file.display())).lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect(line);
+    }
+}
+
 /// The lines of a run with `--trace=json:FILE`.
 fn json(options: &[&str], command: &[&str]) -> Vec<serde_json::Value> {
     let directory = tempdir();

@@ -23,7 +23,7 @@ use crate::error::{Error, Fault};
 use crate::flags::O;
 use crate::script::Script;
 use crate::steps::Step;
-use crate::trace::{self, Arg, Call, Door, Known, Outcome, Text};
+use crate::trace::{self, Arg, Call, Door, Known, Outcome, Text, Word};
 
 /// What to print for each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) struct Watch {
     /// An execve is under way. If it never returns, the parent ends its line.
     becoming: bool,
     line: Text,
-    scratch: Text,
+    word: Word,
     rehearsal: Rehearsal,
     script: Script,
     namespaces: observe::Namespaces,
@@ -91,7 +91,7 @@ static WATCH: OneThread = OneThread(UnsafeCell::new(Watch {
     clone_began: 0,
     becoming: false,
     line: Text::new(),
-    scratch: Text::new(),
+    word: Word::new(),
     rehearsal: Rehearsal::new(),
     script: Script::new(),
     namespaces: observe::Namespaces::new(),
@@ -355,9 +355,9 @@ impl Watch {
                 self.line.push(",\"call\":\"").push(call.name).push("\",\"args\":[");
                 for (number, arg) in call.args.iter().enumerate() {
                     self.line.push(if number == 0 { "\"" } else { ",\"" });
-                    self.scratch.clear();
-                    trace::argument(&mut self.scratch, *arg, known);
-                    push_json(&mut self.line, self.scratch.as_bytes());
+                    self.word.clear();
+                    trace::argument(&mut self.word, *arg, known);
+                    push_json(&mut self.line, self.word.as_bytes());
                     self.line.push("\"");
                 }
                 self.line.push("]");
