@@ -85,8 +85,11 @@ impl<'a> Error<'a> {
             (Step::EnterRoot, Errno::ENOTDIR) => {
                 Some("an image is a directory; single-file images are not in this version yet")
             }
-            (Step::Private | Step::MoveRoot, Errno::EINVAL) => {
+            (Step::Private, Errno::EINVAL) => {
                 Some("the current root is no mount of its own: are we in a chroot?")
+            }
+            (Step::MoveRoot, Errno::EINVAL) => {
+                Some("the mount that we are in is shared, or the root is no mount of its own")
             }
             (Step::Proc, Errno::ENOTDIR) => {
                 Some("the image's /proc is a link or a file; it must be a directory")

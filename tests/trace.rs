@@ -380,7 +380,7 @@ fn a_dry_run_tells_what_a_run_does() {
 }
 
 fn names_and_arguments(trace: &str) -> Vec<String> {
-    let calls = without_fds(from_trace(trace)).into_iter();
+    let calls = from_trace(trace).into_iter();
     // A rehearsal has its own child, and waits for it.
     calls
         .map(|call| if call.text.starts_with("wait4") { "wait4".into() } else { call.text })

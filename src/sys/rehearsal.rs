@@ -10,23 +10,24 @@ use core::mem::size_of_val;
 use syscalls::{Errno, Sysno};
 
 use super::raw;
-use crate::flags::Clone;
+use crate::flags::{Clone, O};
 use crate::trace::{Arg, Call, Door};
 
-/// What `open` answers where it is shut.
-const PRETENDED: i32 = 1_000_000;
+/// Where our own descriptor goes, so that those of the story have the numbers of a real run.
+const OUT_OF_THE_WAY: usize = 500;
 
 pub(super) struct Rehearsal {
     on: bool,
     /// What the root would be by now.
     root: Option<i32>,
+    in_child: bool,
     /// A directory would have been made, so that opening it would work.
     made: bool,
 }
 
 impl Rehearsal {
     pub const fn new() -> Self {
-        Rehearsal { on: false, root: None, made: false }
+        Rehearsal { on: false, root: None, in_child: false, made: false }
     }
 
     pub fn begin(&mut self) {
@@ -42,7 +43,8 @@ impl Rehearsal {
     }
 
     /// The process is cloned, the namespaces are not.
-    pub fn clone_flags(_asked: u64) -> u64 {
+    pub fn clone_flags(&mut self) -> u64 {
+        self.in_child = true;
         (Clone::VM | Clone::VFORK).bits() | libc::SIGCHLD as u64
     }
 
@@ -53,11 +55,11 @@ impl Rehearsal {
         let make = || unsafe { raw(call.number, call.args) };
         match (call.number, call.args, call.door) {
             (Sysno::openat, _, Door::Open) => match make() {
-                Err(Errno::ENOENT) if self.made => Ok(PRETENDED as usize),
+                Err(Errno::ENOENT) if self.made => self.open_nothing(),
                 answer => answer,
             },
-            (Sysno::openat, ..) => Ok(PRETENDED as usize),
-            (Sysno::close | Sysno::fchdir, &[Arg::Fd(PRETENDED)], _) => Ok(0),
+            (Sysno::openat, ..) => self.open_nothing(),
+            (Sysno::close, ..) if self.in_child => make(), // the child is gone soon
             (Sysno::write, &[.., Arg::Unsigned(length)], _) => Ok(length),
             (Sysno::mkdirat, ..) => {
                 self.made = true;
@@ -75,9 +77,23 @@ impl Rehearsal {
 
     fn enter_root(&mut self, path: &CStr) -> Result<usize, Errno> {
         if self.root.is_none() {
-            self.root = Some(self.find(path, libc::O_DIRECTORY)?);
+            let found = self.find(path, libc::O_DIRECTORY)?;
+            let command = Arg::Named(libc::F_DUPFD_CLOEXEC as u32, "F_DUPFD_CLOEXEC");
+            let args = [Arg::Fd(found), command, Arg::Unsigned(OUT_OF_THE_WAY)];
+            // SAFETY: it takes a number, and touches no memory.
+            let root = unsafe { raw(Sysno::fcntl, &args) }?;
+            close(found);
+            self.root = Some(root as i32);
         }
         Ok(0)
+    }
+
+    /// A descriptor with the number that the file would have had, to be written to by nobody.
+    fn open_nothing(&self) -> Result<usize, Errno> {
+        let flags = O::PATH | O::CLOEXEC;
+        let args = [Arg::Fd(libc::AT_FDCWD), Arg::Str(c"/"), Arg::OpenFlags(flags.bits())];
+        // SAFETY: the kernel copies the path.
+        unsafe { raw(Sysno::openat, &args) }
     }
 
     fn stand_in(&self, path: &CStr) -> Result<usize, Errno> {

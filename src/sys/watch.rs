@@ -253,7 +253,7 @@ pub(super) fn before_clone(call: &Call, flags: u64) -> u64 {
     watch.break_off();
     watch.clone_began = now();
     watch.in_child = true;
-    if watch.rehearsal.is_on() { Rehearsal::clone_flags(flags) } else { flags }
+    if watch.rehearsal.is_on() { watch.rehearsal.clone_flags() } else { flags }
 }
 
 pub(super) fn after_clone(result: Result<usize, Errno>) {
