@@ -7,15 +7,22 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR = $(DESTDIR)$(PREFIX)/bin
-DOCDIR = $(DESTDIR)$(PREFIX)/share/doc/tinyctr
+SHAREDIR = $(DESTDIR)$(PREFIX)/share
+DOCDIR = $(SHAREDIR)/doc/tinyctr
+MANDIR = $(SHAREDIR)/man/man1
+BASHDIR = $(SHAREDIR)/bash-completion/completions
+ZSHDIR = $(SHAREDIR)/zsh/site-functions
+FISHDIR = $(SHAREDIR)/fish/vendor_completions.d
 
 RELEASE = target/release/tinyctr
+GENERATE = $(CARGO) run --quiet --locked --example generate --
+GENERATED = target/completions
 SKIPPED = $(CURDIR)/target/skipped-tests
 
 # Handed to the recipes: a mirror, a suite other than the recipe's, a keyring.
 export MIRROR SUITE KEYRING
 
-.PHONY: all program image test lint bench install clean distclean help
+.PHONY: all program image test lint bench generate docs install clean distclean help
 .PHONY: trusty jessie bookworm binfmt-remove
 
 all: program image
@@ -51,10 +58,28 @@ lint: ## formatting, clippy and shellcheck, warnings as errors
 bench: program ## compare with the floor, unshare(1) and bubblewrap (as root)
 	@bench/run
 
-install: program ## install under $(PREFIX), DESTDIR respected
-	install -d $(BINDIR) $(DOCDIR)
+generate: ## write the manual page and the completions, to target/
+	@rootfs/need cargo cc
+	@install -d $(GENERATED)
+	$(GENERATE) man > target/tinyctr.1
+	$(GENERATE) bash > $(GENERATED)/tinyctr.bash
+	$(GENERATE) zsh > $(GENERATED)/_tinyctr
+	$(GENERATE) fish > $(GENERATED)/tinyctr.fish
+
+docs: ## write docs/syscalls.md again, from the code
+	@rootfs/need cargo cc
+	@install -d target
+	$(GENERATE) syscalls > target/syscalls.md
+	install -m 644 target/syscalls.md docs/syscalls.md
+
+install: program generate ## install under $(PREFIX), DESTDIR respected
+	install -d $(BINDIR) $(DOCDIR) $(MANDIR) $(BASHDIR) $(ZSHDIR) $(FISHDIR)
 	install -m 755 tinyctr $(BINDIR)/tinyctr
 	install -m 644 README.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT $(DOCDIR)
+	install -m 644 target/tinyctr.1 $(MANDIR)/tinyctr.1
+	install -m 644 $(GENERATED)/tinyctr.bash $(BASHDIR)/tinyctr
+	install -m 644 $(GENERATED)/_tinyctr $(ZSHDIR)/_tinyctr
+	install -m 644 $(GENERATED)/tinyctr.fish $(FISHDIR)/tinyctr.fish
 
 clean: ## remove what the compiler made
 	$(CARGO) clean

@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::buf::Buffer;
-use crate::errno::name_and_text;
+use crate::errno::push_errno;
 use crate::steps::Step;
 
 /// tinyctr itself failed; the command did not run.
@@ -61,10 +61,7 @@ impl<'a> Error<'a> {
         }
         match self.cause {
             Cause::Text(text) => line.push(text),
-            Cause::Errno(errno) => match name_and_text(errno) {
-                Some((name, text)) => line.push(name).push(" (").push(text).push(")"),
-                None => line.push("errno ").push_decimal(errno.into_raw().unsigned_abs().into()),
-            },
+            Cause::Errno(errno) => push_errno(line, errno),
         };
         line.end();
     }
@@ -80,6 +77,12 @@ impl<'a> Error<'a> {
             (Step::Clone, Errno::EINVAL) => Some("this kernel lacks one of the namespaces (--ns)"),
             (Step::Clone, Errno::ENOSPC) => {
                 Some("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
+            }
+            (Step::Clone, Errno::EAGAIN) => {
+                Some("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
+            }
+            (Step::PivotRoot, Errno::EBUSY) => {
+                Some("this is the root file system itself, for which one writes /")
             }
             (Step::Close, _) => Some("without close_range(2) this needs /proc; or use --bare"),
             (Step::EnterRoot, Errno::ENOTDIR) => {
@@ -104,6 +107,9 @@ impl<'a> Error<'a> {
             (Step::DieWithParent, Errno::ESRCH) => Some("tinyctr was killed in the meantime"),
             (Step::Wait, Errno::ECHILD) => {
                 Some("the caller ignores SIGCHLD, so how the command ended is lost")
+            }
+            (Step::Exec, Errno::ENOENT) if self.object == b"/bin/sh" => {
+                Some("the image has neither /bin/bash nor /bin/sh, or lacks their loader")
             }
             (Step::Exec, Errno::ENOENT) if self.object.contains(&b'/') => {
                 Some("if it is there, its interpreter or its loader is missing from the image")

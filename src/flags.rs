@@ -132,33 +132,16 @@ flags! {
     }
 }
 
-/// The signals that a process may end by, [signal(7)](https://man7.org/linux/man-pages/man7/signal.7.html).
-pub const SIGNALS: &[(&str, i32)] = &[
-    ("SIGHUP", libc::SIGHUP),
-    ("SIGINT", libc::SIGINT),
-    ("SIGQUIT", libc::SIGQUIT),
-    ("SIGILL", libc::SIGILL),
-    ("SIGTRAP", libc::SIGTRAP),
-    ("SIGABRT", libc::SIGABRT),
-    ("SIGBUS", libc::SIGBUS),
-    ("SIGFPE", libc::SIGFPE),
-    ("SIGKILL", libc::SIGKILL),
-    ("SIGUSR1", libc::SIGUSR1),
-    ("SIGSEGV", libc::SIGSEGV),
-    ("SIGUSR2", libc::SIGUSR2),
-    ("SIGPIPE", libc::SIGPIPE),
-    ("SIGALRM", libc::SIGALRM),
-    ("SIGTERM", libc::SIGTERM),
-    ("SIGSTKFLT", libc::SIGSTKFLT),
-    ("SIGCHLD", libc::SIGCHLD),
-    ("SIGXCPU", libc::SIGXCPU),
-    ("SIGXFSZ", libc::SIGXFSZ),
-    ("SIGVTALRM", libc::SIGVTALRM),
-    ("SIGPROF", libc::SIGPROF),
-    ("SIGIO", libc::SIGIO),
-    ("SIGPWR", libc::SIGPWR),
-    ("SIGSYS", libc::SIGSYS),
-];
+/// The names of the signals, by number from 1 on, without their `SIG`
+/// ([signal(7)](https://man7.org/linux/man-pages/man7/signal.7.html)).
+const SIGNALS: &[u8] = b"HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM \
+    STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS";
+
+/// `KILL` for 9; a real-time signal has no name here.
+pub fn signal_name(number: i32) -> Option<&'static [u8]> {
+    let before = usize::try_from(number.checked_sub(1)?).ok()?;
+    SIGNALS.split(|&byte| byte == b' ').nth(before)
+}
 
 /// The names in what `getdents64` filled in: records of inode (8 bytes), offset (8), length of
 /// the record (2), type (1), and the name up to its NUL
@@ -180,6 +163,15 @@ mod tests {
     fn tables_carry_the_kernels_names() {
         assert!(Ms::TABLE.names.contains(&("MS_NOSUID", 2)));
         assert!(Clone::TABLE.names.contains(&("CLONE_NEWNS", 0x0002_0000)));
+    }
+
+    #[test]
+    fn signals_have_the_names_of_their_numbers() {
+        assert_eq!(signal_name(libc::SIGHUP), Some(&b"HUP"[..]));
+        assert_eq!(signal_name(libc::SIGKILL), Some(&b"KILL"[..]));
+        assert_eq!(signal_name(libc::SIGCHLD), Some(&b"CHLD"[..]));
+        assert_eq!(signal_name(libc::SIGSYS), Some(&b"SYS"[..]));
+        assert_eq!([signal_name(0), signal_name(32), signal_name(-1)], [None; 3]);
     }
 
     #[test]

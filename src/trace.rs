@@ -6,7 +6,7 @@ use syscalls::{Errno, Sysno};
 
 use crate::arch::Strings;
 use crate::buf::{Buffer, Line};
-use crate::errno::name_and_text;
+use crate::errno::push_errno;
 use crate::flags::{self, Table};
 
 /// One argument: a path of PATH_MAX, each byte of it as `\377`.
@@ -151,13 +151,7 @@ pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
     match result {
         Ok(address) if number == Sysno::mmap => line.push_hex(address as u64),
         Ok(number) => line.push_decimal(number as u64),
-        Err(errno) => {
-            line.push("-1 ");
-            match name_and_text(errno) {
-                Some((name, text)) => line.push(name).push(" (").push(text).push(")"),
-                None => line.push("errno ").push_decimal(errno.into_raw().unsigned_abs().into()),
-            }
-        }
+        Err(errno) => push_errno(line.push("-1 "), errno),
     };
 }
 
@@ -268,7 +262,11 @@ fn written(line: &mut Buffer, address: usize, size: usize, shown: Shown, known: 
         return;
     };
     match shown {
-        Shown::Text => quoted(line, memory(address, size.min(returned)), usize::MAX),
+        Shown::Text => {
+            let text = memory(address, size.min(returned));
+            // getcwd counts the NUL that ends its text, readlink writes none.
+            quoted(line, text.strip_suffix(b"\0").unwrap_or(text), usize::MAX);
+        }
         Shown::Pipe => {
             let fd = |at: usize| memory(address + at, 4).try_into().map_or(0, i32::from_ne_bytes);
             line.push("[");
@@ -311,8 +309,8 @@ fn status(line: &mut Buffer, status: i32) {
 }
 
 fn signal(line: &mut Buffer, number: i32) {
-    match flags::SIGNALS.iter().find(|(_, value)| *value == number) {
-        Some((name, _)) => drop(line.push(name)),
+    match flags::signal_name(number) {
+        Some(name) => drop(line.push("SIG").push(name)),
         None => signed(line, number as isize),
     }
 }

@@ -77,6 +77,7 @@ fn product() -> Vec<Source> {
 fn all_rust() -> Vec<Source> {
     let mut all = product();
     all.extend(files("tests", "rs"));
+    all.extend(files("examples", "rs"));
     all.extend(files("fuzz/fuzz_targets", "rs"));
     all.push(Source::read(&home().join("build.rs")));
     all

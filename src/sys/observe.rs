@@ -61,7 +61,7 @@ pub(super) fn after(step: Step, mut tell: impl FnMut(&[u8])) {
     match step {
         Step::MapIds => file(c"/proc/self/uid_map", "uid_map is", &mut tell),
         Step::Hostname => file(c"/proc/sys/kernel/hostname", "the host name is", &mut tell),
-        Step::BindRoot | Step::Proc => last_line(c"/proc/self/mountinfo", &mut tell),
+        Step::Proc => last_line(c"/proc/self/mountinfo", &mut tell), // the newest mount
         Step::LeaveHost => every_line(c"/proc/self/mountinfo", &mut tell),
         Step::EnterRoot | Step::PivotRoot | Step::Chroot | Step::Workdir => {
             working_directory(&mut tell);
@@ -98,7 +98,7 @@ fn file(path: &CStr, what: &str, tell: &mut impl FnMut(&[u8])) {
     let mut line = Line::<200>::new();
     line.push(what);
     let mut first = true;
-    read_lines(path, |content| {
+    read_lines(path, &mut |content| {
         if core::mem::take(&mut first) {
             for word in content.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
                 line.push(" ").push_visible(word);
@@ -112,7 +112,7 @@ fn file(path: &CStr, what: &str, tell: &mut impl FnMut(&[u8])) {
 
 fn last_line(path: &CStr, tell: &mut impl FnMut(&[u8])) {
     let mut last = Line::<512>::new();
-    read_lines(path, |line| {
+    read_lines(path, &mut |line| {
         last.clear();
         last.push_visible(line);
     });
@@ -122,7 +122,7 @@ fn last_line(path: &CStr, tell: &mut impl FnMut(&[u8])) {
 }
 
 fn every_line(path: &CStr, tell: &mut impl FnMut(&[u8])) {
-    read_lines(path, |line| {
+    read_lines(path, &mut |line| {
         let mut shown = Line::<512>::new();
         shown.push_visible(line);
         tell(shown.as_bytes());
@@ -130,7 +130,7 @@ fn every_line(path: &CStr, tell: &mut impl FnMut(&[u8])) {
 }
 
 /// Gives each line to `take`, cut at 1 KiB. A file that can't be read has none.
-fn read_lines(path: &CStr, mut take: impl FnMut(&[u8])) {
+fn read_lines(path: &CStr, take: &mut dyn FnMut(&[u8])) {
     let args = [CWD, Arg::Str(path), Arg::OpenFlags(O::CLOEXEC.bits())];
     // SAFETY: the kernel copies the path.
     let Ok(fd) = (unsafe { raw(Sysno::openat, &args) }) else { return };

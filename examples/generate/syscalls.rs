@@ -1,0 +1,469 @@
+//! docs/syscalls.md. Which calls there are, where, and in which step, is read from the code; since
+//! when, and what becomes of tinyctr without them, is in the tables here. Each is from the man
+//! page that it links to (VERSIONS or HISTORY), syscalls(2) where that page has no date.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use tinyctr::flags::{Clone, Map, Mnt, Ms, O, Prot};
+use tinyctr::options::NAMESPACES;
+use tinyctr::steps::LESSONS;
+
+use super::source::{Place, Project, Source, identifier, words};
+
+/// What there is to know of a call that the code does not say.
+pub struct Fact {
+    pub call: &'static str,
+    /// In section 2 of the manual.
+    page: &'static str,
+    since: &'static str,
+    /// Whether a container starts without it, with the defaults: a test makes it fail.
+    pub starts: bool,
+    /// What happens on a kernel without it, or under a filter that refuses it.
+    without: &'static str,
+}
+
+const fn fact(
+    call: &'static str,
+    page: &'static str,
+    since: &'static str,
+    starts: bool,
+    without: &'static str,
+) -> Fact {
+    Fact { call, page, since, starts, without }
+}
+
+/// Every kernel that runs on this machine has it.
+const ALWAYS: &str = "every kernel for x86_64 has it";
+
+/// The calls of the story.
+pub const FACTS: &[Fact] = &[
+    fact("chdir", "chdir", "1.0", false, ALWAYS),
+    fact("chroot", "chroot", "1.0", false, ALWAYS),
+    fact(
+        "clone",
+        "clone",
+        "1.0",
+        false,
+        "every kernel for x86_64 has it; its flags are younger, see below",
+    ),
+    fact("close", "close", "1.0", false, ALWAYS),
+    fact(
+        "close_range",
+        "close_range",
+        "5.9",
+        true,
+        "`ENOSYS`, or `EPERM` from a filter: /proc/self/fd is read with getdents64(2), and what it \
+         lists is closed one by one. `--bare` does without either",
+    ),
+    fact("execve", "execve", "1.0", false, ALWAYS),
+    fact("exit_group", "exit_group", "2.6", false, ALWAYS),
+    fact(
+        "faccessat",
+        "access",
+        "2.6.16",
+        false,
+        "a bare name is not found (`ENOSYS`); a path is not looked up, and works",
+    ),
+    fact("fchdir", "chdir", "1.0", false, ALWAYS),
+    fact(
+        "getcwd",
+        "getcwd",
+        "2.2",
+        true,
+        "every kernel for x86_64 has it; only the IMAGE `.` needs it",
+    ),
+    fact(
+        "getdents64",
+        "getdents64",
+        "2.4",
+        true,
+        "every kernel for x86_64 has it; only those without close_range(2) need it",
+    ),
+    fact(
+        "ioctl",
+        "ioctl_tty",
+        "1.0",
+        true,
+        "any error means that stderr is no terminal: no banner",
+    ),
+    fact(
+        "madvise",
+        "madvise",
+        "2.4",
+        true,
+        "a kernel may be built without it (3.18, `CONFIG_ADVISE_SYSCALLS`): its answer is not \
+         looked at, and more of the waiting tinyctr stays in memory",
+    ),
+    fact(
+        "mkdirat",
+        "mkdir",
+        "2.6.16",
+        true,
+        "made only where the image has no /proc; then the start fails",
+    ),
+    fact("mmap", "mmap", "1.0", false, ALWAYS),
+    fact("mount", "mount", "1.0", false, ALWAYS),
+    fact("mprotect", "mprotect", "1.0", false, ALWAYS),
+    fact(
+        "openat",
+        "open",
+        "2.6.16",
+        false,
+        "the start fails; only root with the IMAGE `/` opens nothing",
+    ),
+    fact("pipe2", "pipe", "2.6.27", false, "the start fails; `--bare` does not make it"),
+    fact(
+        "pivot_root",
+        "pivot_root",
+        "2.4",
+        false,
+        "`EINVAL`, where the root is an initramfs: the image is moved over it (`MS_MOVE`) and \
+         entered by chroot(2). Any other answer fails the start",
+    ),
+    fact("ppoll", "poll", "2.6.16", false, "the start fails; `--bare` does not make it"),
+    fact("prctl", "prctl", "2.2", false, "every kernel for x86_64 has it; `--bare` does without"),
+    fact(
+        "readlinkat",
+        "readlink",
+        "2.6.16",
+        true,
+        "`rootfs/` is looked for beside the path that tinyctr was started by (`AT_EXECFN`)",
+    ),
+    fact("rt_sigaction", "sigaction", "2.2", false, ALWAYS),
+    fact("sethostname", "sethostname", "1.0", false, ALWAYS),
+    fact("umount2", "umount", "2.2", false, ALWAYS),
+    fact("wait4", "wait4", "1.0", false, ALWAYS),
+    fact("write", "write", "1.0", true, ALWAYS),
+];
+
+/// What the watcher calls for itself.
+const WATCHERS: &[Fact] = &[
+    fact("clock_gettime", "clock_gettime", "2.6", true, "every call seems to take no time"),
+    fact("close", "close", "1.0", true, ALWAYS),
+    fact("exit_group", "exit_group", "2.6", true, ALWAYS),
+    fact("faccessat", "access", "2.6.16", true, "`--dry-run` takes a directory for a program"),
+    fact(
+        "faccessat2",
+        "faccessat2",
+        "5.8",
+        true,
+        "`--dry-run` takes whatever file is there for a program",
+    ),
+    fact("fchdir", "chdir", "1.0", true, ALWAYS),
+    fact("fcntl", "fcntl", "1.0", true, ALWAYS),
+    fact("getcwd", "getcwd", "2.2", true, "`--explain` does not tell the working directory"),
+    fact("openat", "open", "2.6.16", true, "`--trace=FILE` fails; `--explain` tells less"),
+    fact("openat2", "openat2", "5.6", true, OPENAT2),
+    fact("read", "read", "1.0", true, ALWAYS),
+    fact("readlinkat", "readlink", "2.6.16", true, "`--explain` tells no namespaces"),
+    fact("rt_sigaction", "sigaction", "2.2", true, ALWAYS),
+    fact("write", "write", "1.0", true, ALWAYS),
+];
+
+const OPENAT2: &str = "`--dry-run` can't look inside an image: it ends at `pivot root` with \
+                       `ENOSYS`. With the IMAGE `/` it takes every path as there";
+
+/// What a flag or a file needs beyond its call: name, where it is used, since when, without it.
+const BEYOND: &[(&str, &str, &str, &str)] = &[
+    (
+        "`CLONE_NEWPID` with `CLONE_VM`",
+        "clone",
+        "3.12",
+        "`EINVAL` (many older stable kernels have the change, \
+         [pid_namespaces(7)](https://man7.org/linux/man-pages/man7/pid_namespaces.7.html))",
+    ),
+    ("`CLONE_VFORK`", "clone", "2.2", ALWAYS),
+    (
+        "`O_PATH`",
+        "openat, fchdir",
+        "2.6.39, 3.5",
+        "before 2.6.39 the flag is ignored and the directory opened, which does as well; \
+         before 3.5 fchdir(2) says `EBADF`, and the start fails at `mount proc`",
+    ),
+    ("`O_CLOEXEC`", "openat, pipe2", "2.6.23, 2.6.27", "the command would inherit a descriptor"),
+    ("`MS_PRIVATE`", "mount", "2.6.15", "the start fails at `make mounts private`"),
+    ("`MS_BIND`", "mount", "2.4", ALWAYS),
+    ("`MS_MOVE`", "mount", "2.4.18", ALWAYS),
+    ("`MNT_DETACH`", "umount2", "2.4.11", ALWAYS),
+    (
+        "/proc/self/setgroups",
+        "openat",
+        "3.19",
+        "in a user namespace the start fails at `map ids` with `ENOENT` (many older stable kernels \
+         have the file, \
+         [user_namespaces(7)](https://man7.org/linux/man-pages/man7/user_namespaces.7.html))",
+    ),
+];
+
+/// Since when there is a namespace, [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html).
+const NAMESPACES_SINCE: &[(&str, &str, &str)] = &[
+    ("uts", "2.6.19", "`EINVAL`"),
+    ("pid", "2.6.24", "`EINVAL`"),
+    ("mnt", "2.4.19", "every kernel for x86_64 has it"),
+    ("ipc", "2.6.19", "`EINVAL`"),
+    ("net", "2.6.24", "`EINVAL`"),
+    ("user", "3.8", "`EINVAL`"),
+    (
+        "cgroup",
+        "4.6",
+        "nothing is said, and the container sees the host's cgroups: the kernel ignores the flag \
+         (before 2.6.38 it meant `CLONE_STOPPED`)",
+    ),
+];
+
+const HEAD: &str = "\
+# The system calls of tinyctr
+
+Written by `make docs` from the code; `tests/generated.rs` keeps it so. All of them are made by one
+function, `raw` in [src/sys/mod.rs](../src/sys/mod.rs), two aside that need assembly.
+
+*Since* is the version of Linux, from the call's man page or
+[syscalls(2)](https://man7.org/linux/man-pages/man2/syscalls.2.html), where 1.0 is *1.0 or earlier*.
+*Without it*: on a kernel that lacks the call, or under a filter that refuses it. Where nothing
+else is said the start fails: one line names the step and the errno, the exit status is 125, and
+nothing stays behind.
+
+Taken together: with the defaults tinyctr needs Linux 3.12, and 4.6 for the cgroup namespace; as an
+ordinary user 3.19.
+
+## The story
+
+In the order of its steps. These are the calls that `--trace` shows.
+";
+
+const WATCHER_HEAD: &str = "
+## Only when watched
+
+What `--trace`, `--explain` and `--dry-run` call for themselves. It does not show in a trace, and a
+plain run makes none of it.
+";
+
+const BEYOND_HEAD: &str = "
+## What their flags need
+
+| what | call | since | without it |
+| --- | --- | --- | --- |
+";
+
+const NAMESPACES_HEAD: &str = "
+## Namespaces
+
+Flags of [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html). On a kernel that was built
+without one, the start fails at `clone`, and leaving it out of `--ns` is the way around.
+
+| `--ns` | flag | since | without it |
+| --- | --- | --- | --- |
+";
+
+pub fn document() -> Result<String, String> {
+    let project = Project::read(Path::new(env!("CARGO_MANIFEST_DIR")))?;
+    let mut text = HEAD.to_owned();
+    text += &story(&project)?;
+    text += WATCHER_HEAD;
+    text += &watchers(&project)?;
+    text += BEYOND_HEAD;
+    for (what, call, since, without) in BEYOND {
+        check_flags(what)?;
+        text += &format!("| {what} | {call} | {since} | {without} |\n");
+    }
+    text += NAMESPACES_HEAD;
+    for (name, flag) in NAMESPACES {
+        let row = NAMESPACES_SINCE.iter().find(|(known, ..)| known == name);
+        let (_, since, without) = row.ok_or(format!("{name}: no row in NAMESPACES_SINCE"))?;
+        let names = Clone::TABLE.names.iter().find(|(_, bits)| *bits == flag.bits());
+        let (flag, _) = names.ok_or(format!("{name}: its flag has no name"))?;
+        text += &format!("| `{name}` | `{flag}` | {since} | {without} |\n");
+    }
+    Ok(text)
+}
+
+/// The flags that a row names are flags of ours.
+fn check_flags(what: &str) -> Result<(), String> {
+    let tables = [Clone::TABLE, Ms::TABLE, Mnt::TABLE, O::TABLE, Map::TABLE, Prot::TABLE];
+    let known =
+        |word: &str| tables.iter().any(|table| table.names.iter().any(|(name, _)| *name == word));
+    let mut named = what.split('`').skip(1).step_by(2);
+    named.find(|word| !known(word)).map_or(Ok(()), |word| Err(format!("{word}: nobody uses it")))
+}
+
+// --- the story ---------------------------------------------------------------------------------
+
+/// What the code says of a call.
+#[derive(Default)]
+struct Known {
+    /// The functions of `sys` that make it, by file, with the files that use them.
+    wrappers: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Positions in `LESSONS`.
+    steps: BTreeSet<usize>,
+    /// Functions that make it outside of any step.
+    outside: BTreeSet<String>,
+    /// Where it is made in assembly.
+    assembly: BTreeSet<String>,
+}
+
+fn story(project: &Project) -> Result<String, String> {
+    let mut calls = calls(project)?;
+    for (source, call) in in_assembly(project) {
+        let known = calls.get_mut(call).ok_or(format!("{call}: made in assembly alone"))?;
+        known.assembly.insert(source.path.clone());
+    }
+    let facts = matched(FACTS, calls.keys(), "FACTS")?;
+    let mut rows: Vec<(&Fact, &Known)> = facts.into_iter().zip(calls.values()).collect();
+    rows.sort_by_key(|(fact, known)| {
+        (known.steps.first().copied().unwrap_or(usize::MAX), fact.call)
+    });
+    let mut text =
+        "\n| call | step | where | since | without it |\n| --- | --- | --- | --- | --- |\n"
+            .to_owned();
+    for (fact, known) in rows {
+        let (steps, place) = (known.told_steps(), known.told_places());
+        let (since, without) = (fact.since, fact.without);
+        text += &format!("| {} | {steps} | {place} | {since} | {without} |\n", link(fact));
+    }
+    Ok(text)
+}
+
+/// Every `call!(Door, NAME, ...)`.
+fn calls(project: &Project) -> Result<BTreeMap<String, Known>, String> {
+    let mut calls: BTreeMap<String, Known> = BTreeMap::new();
+    for (index, source) in project.0.iter().enumerate() {
+        for at in words(&source.code, "call") {
+            let Some(inside) = source.code[at..].strip_prefix("call!(") else { continue };
+            let name = inside.split(',').nth(1).map(|name| identifier(name.trim())).unwrap_or("");
+            if name.is_empty() {
+                return Err(format!("{}: a call! without a name", source.path));
+            }
+            let known = calls.entry(name.to_owned()).or_default();
+            let before = known.wrappers.len();
+            follow(project, Place { source: index, at }, known, &mut Vec::new())?;
+            if known.wrappers.len() == before && known.wrappers.is_empty() {
+                return Err(format!("{name}: nobody uses it"));
+            }
+        }
+    }
+    Ok(calls)
+}
+
+/// From a place in `sys` to those who use it.
+fn follow(
+    project: &Project,
+    place: Place,
+    known: &mut Known,
+    seen: &mut Vec<(usize, usize)>,
+) -> Result<(), String> {
+    let source = &project.0[place.source];
+    let unit = source.unit_at(place.at).ok_or(format!("{}: outside a function", source.path))?;
+    if seen.contains(&(place.source, unit)) {
+        return Ok(());
+    }
+    seen.push((place.source, unit));
+    for user in project.uses(place.source, unit) {
+        let other = &project.0[user.source];
+        if other.room() == source.room() {
+            follow(project, user, known, seen)?;
+            continue;
+        }
+        let wrapper = (source.path.clone(), source.units[unit].name.clone());
+        known.wrappers.entry(wrapper).or_default().insert(other.path.clone());
+        for step in project.steps(user) {
+            match step {
+                None => {
+                    let function = other.unit_at(user.at).map_or("", |it| &other.units[it].name);
+                    known.outside.insert(format!("{}::{function}", other.room()));
+                }
+                Some(step) => {
+                    let named =
+                        |lesson: &tinyctr::steps::Lesson| format!("{:?}", lesson.step) == step;
+                    let place = LESSONS.iter().position(named);
+                    known.steps.insert(place.ok_or(format!("Step::{step}: not in LESSONS"))?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `const Sysno::NAME`, as the assembly writes it.
+fn in_assembly(project: &Project) -> impl Iterator<Item = (&Source, &str)> {
+    let arch = project.0.iter().filter(|source| source.room() == "arch");
+    arch.flat_map(|source| {
+        let numbers = source.code.match_indices("const Sysno::");
+        numbers.map(move |(at, start)| (source, identifier(&source.code[at + start.len()..])))
+    })
+}
+
+impl Known {
+    fn told_steps(&self) -> String {
+        let mut told: Vec<String> =
+            self.steps.iter().map(|&step| LESSONS[step].name.to_owned()).collect();
+        if !self.outside.is_empty() {
+            let outside: Vec<_> = self.outside.iter().map(|name| format!("`{name}`")).collect();
+            let also = if told.is_empty() { "in no step: " } else { "and in none: " };
+            told.push(format!("{also}{}", outside.join(", ")));
+        }
+        told.join("; ")
+    }
+
+    fn told_places(&self) -> String {
+        let mut told = Vec::new();
+        for ((path, wrapper), users) in &self.wrappers {
+            let users: Vec<_> = users.iter().map(|user| file_link(user)).collect();
+            told.push(format!("[`sys::{wrapper}`](../{path}) for {}", users.join(", ")));
+        }
+        told.extend(self.assembly.iter().map(|path| format!("assembly: {}", file_link(path))));
+        told.join("; ")
+    }
+}
+
+// --- the watcher -------------------------------------------------------------------------------
+
+/// Every `raw(Sysno::NAME, ...)`.
+fn watchers(project: &Project) -> Result<String, String> {
+    let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in &project.0 {
+        for at in words(&source.code, "raw") {
+            let inside = source.code[at..].strip_prefix("raw(Sysno::");
+            let Some(name) = inside.map(identifier) else { continue };
+            let function = source.unit_at(at).map_or("", |unit| &source.units[unit].name);
+            let place = format!("[`{function}`](../{})", source.path);
+            calls.entry(name.to_owned()).or_default().insert(place);
+        }
+    }
+    let facts = matched(WATCHERS, calls.keys(), "WATCHERS")?;
+    let mut text =
+        "\n| call | where | since | without it |\n| --- | --- | --- | --- |\n".to_owned();
+    for (fact, places) in facts.into_iter().zip(calls.values()) {
+        let places: Vec<_> = places.iter().map(String::as_str).collect();
+        let (since, without) = (fact.since, fact.without);
+        text += &format!("| {} | {} | {since} | {without} |\n", link(fact), places.join(", "));
+    }
+    Ok(text)
+}
+
+/// The facts for `calls`, in their order: one for each, and none to spare.
+fn matched<'a>(
+    facts: &'static [Fact],
+    calls: impl Iterator<Item = &'a String>,
+    table: &str,
+) -> Result<Vec<&'static Fact>, String> {
+    let mut found = Vec::new();
+    for call in calls {
+        let fact = facts.iter().find(|fact| fact.call == call);
+        found.push(
+            fact.ok_or(format!("{call}: no row in {table} (examples/generate/syscalls.rs)"))?,
+        );
+    }
+    let spare = facts.iter().find(|fact| !found.iter().any(|it| it.call == fact.call));
+    spare.map_or(Ok(found), |fact| Err(format!("{}: in {table}, and never made", fact.call)))
+}
+
+fn link(fact: &Fact) -> String {
+    format!("[{}](https://man7.org/linux/man-pages/man2/{}.2.html)", fact.call, fact.page)
+}
+
+/// `child.rs`, linked from docs/.
+fn file_link(path: &str) -> String {
+    let name = path.strip_prefix("src/").unwrap_or(path);
+    format!("[{name}](../{path})")
+}
