@@ -59,6 +59,12 @@ impl Buffer {
         self.len = self.len.min(len);
     }
 
+    /// Puts one byte in the place of another, wherever it stands.
+    pub fn replace(&mut self, byte: u8, by: u8) {
+        let used = self.bytes.get_mut(..self.len).unwrap_or(&mut []);
+        used.iter_mut().filter(|place| **place == byte).for_each(|place| *place = by);
+    }
+
     /// True when something had to be left out.
     pub fn is_cut(&self) -> bool {
         self.cut

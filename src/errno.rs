@@ -1,6 +1,8 @@
-//! Level 0. The kernel's errors by name.
+//! Level 1. The kernel's errors by name.
 
 use syscalls::Errno;
+
+use crate::buf::Buffer;
 
 /// Names and texts, by number from 1 on, each ended by NUL (build.rs packs them).
 static ERRNO_TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/errno.txt"));

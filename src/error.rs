@@ -1,4 +1,4 @@
-//! Level 1. What can go wrong, told in one line: the step, the object, the kernel's word.
+//! Level 2. What can go wrong, told in one line: the step, the object, the kernel's word.
 //!
 //! An error is a few words and two borrowed strings, made without formatting: the child may fail
 //! while it runs in its parent's memory. The parent turns it into text (`Error::line`).

@@ -1,4 +1,4 @@
-//! Level 0. The kernel's flag words, each one table: the wrappers take the type, and whoever
+//! Level 1. The kernel's flag words, each one table: the wrappers take the type, and whoever
 //! prints a call finds the names here.
 
 use core::ops::{BitOr, BitOrAssign};

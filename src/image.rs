@@ -1,4 +1,4 @@
-//! Level 4. From the word IMAGE to a directory.
+//! Level 5. From the word IMAGE to a directory.
 //!
 //! A path is not looked at here: mounting it is the look. A bare name is tried at each place
 //! where images are kept, without leaving a descriptor behind: one that names a directory of the

@@ -1,4 +1,4 @@
-//! Level 4. The container ends when tinyctr ends, SIGKILL included.
+//! Level 5. The container ends when tinyctr ends, SIGKILL included.
 
 use syscalls::Errno;
 

@@ -1,4 +1,4 @@
-//! Level 4. The command line: one table, from which the parser and `--help` are made (and
+//! Level 5. The command line: one table, from which the parser and `--help` are made (and
 //! whatever else lists the options).
 //!
 //! Nothing is copied: a parsed option points into the arguments. A repeatable option is not
@@ -278,6 +278,13 @@ impl<'a> Options<'a> {
         if self.study.skip.is_some() && self.study.trace.is_none() && !self.study.explain {
             let why = "needs --trace or --explain, being for study only";
             return Err(Error::refused(Step::Option, b"--skip", why));
+        }
+        if self.study.dry_run == Some(DryRun::Script) {
+            let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
+            if json || self.study.skip.is_some() {
+                let why = "a script is not JSON, and leaves no step out";
+                return Err(Error::refused(Step::Option, b"--dry-run=sh", why));
+            }
         }
         let refuse = |why| Err(Error::refused(Step::Option, b"--hostname", why));
         match (self.hostname, self.namespaces) {

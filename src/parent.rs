@@ -1,4 +1,4 @@
-//! Level 6. The parent: reads the command line, makes the plan, clones, waits, and passes on how
+//! Level 7. The parent: reads the command line, makes the plan, clones, waits, and passes on how
 //! the command ended.
 
 use core::cell::Cell;

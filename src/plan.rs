@@ -1,4 +1,4 @@
-//! Level 5. From options to a finished plan: every decision taken, every string built, before the
+//! Level 6. From options to a finished plan: every decision taken, every string built, before the
 //! clone. The child only carries it out (see the hazards in `child.rs`).
 
 use core::ffi::CStr;

@@ -1,52 +1,73 @@
-//! Level 2. A system call as a line of shell: what `--dry-run=sh` prints. The closest that
-//! unshare(1), mount(8), pivot_root(8) and chroot(8) come to it, for those who want to take the
-//! story apart at a prompt. Pure.
+//! Level 3. A system call as a line of shell: what `--dry-run=sh` prints. The closest that
+//! unshare(1), mount(8) and pivot_root(8) come to it, for those who want to take the story apart
+//! at a prompt. Pure.
+//!
+//! All that happens in the container stands in the single quotes of `sh -c '...'`; a quote inside
+//! them is `QUOTE`.
 
 use syscalls::Sysno;
 
 use crate::arch::Strings;
-use crate::buf::Buffer;
+use crate::buf::{Buffer, Line};
 use crate::flags::{Clone, Ms};
 use crate::trace::{Arg, Call};
 
 /// What of the calls so far the later lines depend on.
 pub struct Script {
-    /// After the clone: inside the quotes of `sh -c '...'`.
-    open: bool,
-    /// chroot(8) goes together with the exec.
-    chroot: bool,
+    /// After the clone: inside the quotes.
+    inside: bool,
+    /// chroot(8) starts a program, so the two calls that come before one wait for the exec.
+    chroot: Line<4096>,
+    directory: Line<4096>,
 }
 
+/// A single quote of the shell inside.
+const QUOTE: &str = r"'\''";
+
 impl Script {
+    pub const HEAD: &str = "#!/bin/sh\n# Made by tinyctr --dry-run=sh.\n";
+
     pub const fn new() -> Self {
-        Script { open: false, chroot: false }
+        Script { inside: false, chroot: Line::new(), directory: Line::new() }
     }
 
-    /// Whether the first line is there.
-    pub fn is_open(&self) -> bool {
-        self.open
+    /// Makes a comment fit for the place where it will stand.
+    pub fn comment(&self, line: &mut Buffer) {
+        if self.inside {
+            line.replace(b'\'', b'`'); // no quote may close ours
+        }
     }
 
-    /// Appends the lines for `call`; none where a shell has done it already, or needs not to.
+    /// Appends the lines for a call that worked; none where a shell needs none.
     pub fn line(&mut self, line: &mut Buffer, call: &Call) {
+        let waits = !self.chroot.as_bytes().is_empty();
         match (call.number, call.args) {
             (Sysno::clone, &[_, Arg::CloneFlags(flags)]) => {
-                self.open = true;
+                self.inside = true;
                 clone(line, flags);
             }
-            _ if !self.open => {}
-            (Sysno::sethostname, &[Arg::Bytes(name), ..]) => command(line, "hostname", name),
+            _ if !self.inside => {}
+            (Sysno::sethostname, &[Arg::Bytes(name), ..]) => {
+                quote(line.push("hostname -- "), name).push("\n");
+            }
             (Sysno::mount, args) => mount(line, args),
-            (Sysno::chdir, &[Arg::Str(path)]) => command(line, "cd", path.to_bytes()),
+            (Sysno::chroot, &[Arg::Str(path)]) if path != c"." => {
+                self.chroot.push(path.to_bytes()); // `.` is where pivot_root has brought us
+            }
+            (Sysno::chdir, &[Arg::Str(path)]) if waits => {
+                self.directory.clear();
+                self.directory.push(path.to_bytes());
+            }
+            (Sysno::chdir, &[Arg::Str(path)]) => change_directory(line, path.to_bytes()),
             (Sysno::openat, &[_, Arg::Str(path), Arg::OpenFlags(flags)])
                 if flags & libc::O_PATH as u64 != 0 =>
             {
                 // No link of the image is followed.
-                quote(line.push("[ ! -L "), path.to_bytes()).push(" ]\n");
-                command(line, "cd", path.to_bytes());
+                quote_path(line.push("[ ! -L "), path.to_bytes()).push(" ]\n");
+                change_directory(line, path.to_bytes());
             }
             (Sysno::mkdirat, &[_, Arg::Str(path), _]) => {
-                command(line, "mkdir -m 555", path.to_bytes());
+                quote_path(line.push("mkdir -m 555 "), path.to_bytes()).push("\n");
             }
             (Sysno::pivot_root, _) => {
                 line.push("pivot_root . .\n");
@@ -54,27 +75,41 @@ impl Script {
                 line.push("hash -r\n");
             }
             (Sysno::umount2, _) => drop(line.push("umount -l .\n")),
-            (Sysno::chroot, &[Arg::Str(path)]) => {
-                if path != c"." {
-                    command(line, "cd", path.to_bytes());
-                }
-                self.chroot = true;
-            }
             (Sysno::execve, &[Arg::Str(program), Arg::Argv(argv), Arg::Envp(environment)]) => {
                 self.execute(line, program.to_bytes(), argv, environment);
+            }
+            (Sysno::exit_group, &[Arg::Signed(status)]) => {
+                line.push("exit ").push_decimal(status.unsigned_abs() as u64).push("\n'\n");
+                self.end();
             }
             _ => {}
         }
     }
 
+    /// The quotes are closed: nothing of the container's follows.
+    pub fn end(&mut self) {
+        self.inside = false;
+    }
+
     fn execute(&self, line: &mut Buffer, program: &[u8], argv: Strings, environment: Strings) {
-        line.push(if self.chroot { "exec chroot . env -i" } else { "exec env -i" });
-        let arguments = argv.get(1..).unwrap_or(&[]);
-        let words = environment.iter().flatten().map(|entry| entry.to_cstr().to_bytes());
-        let words = words.chain([program]);
-        for word in words.chain(arguments.iter().flatten().map(|word| word.to_cstr().to_bytes())) {
-            line.push(" ");
-            quote(line, word);
+        line.push("exec ");
+        if !self.chroot.as_bytes().is_empty() {
+            quote_path(line.push("chroot "), self.chroot.as_bytes());
+            // chroot(8) changes to the root; whoever is started there has to change further.
+            line.push(" sh -c ").push(QUOTE).push(r#"cd "$0" && exec "$@""#).push(QUOTE).push(" ");
+            quote_path(line, self.directory.as_bytes()).push(" ");
+        }
+        line.push("env -i --");
+        for entry in environment.iter().flatten() {
+            quote(line.push(" "), entry.to_cstr().to_bytes());
+        }
+        if program.contains(&b'=') {
+            // To env(1) this would be a variable.
+            line.push(" sh -c ").push(QUOTE).push(r#"exec "$0" "$@""#).push(QUOTE);
+        }
+        quote_path(line.push(" "), program);
+        for word in argv.get(1..).unwrap_or(&[]).iter().flatten() {
+            quote(line.push(" "), word.to_cstr().to_bytes());
         }
         line.push("\n'\n");
     }
@@ -98,7 +133,7 @@ const UNSHARE: [(Clone, &str); 7] = [
 ];
 
 fn clone(line: &mut Buffer, flags: u64) {
-    line.push("#!/bin/sh\n# Made by tinyctr --dry-run=sh.\nexec unshare --fork --kill-child");
+    line.push("exec unshare --fork --kill-child");
     for (flag, option) in UNSHARE {
         line.push(if flags & flag.bits() != 0 { option } else { "" });
     }
@@ -116,19 +151,22 @@ fn mount(line: &mut Buffer, args: &[Arg]) {
         _ if has(Ms::PRIVATE) => drop(line.push("mount --make-rprivate")),
         (Arg::Str(source), _) => {
             line.push(if has(Ms::BIND) { "mount --rbind " } else { "mount --move " });
-            quote(line, source.to_bytes());
+            quote_path(line, source.to_bytes());
         }
         _ => return,
     }
-    quote(line.push(" "), target.to_bytes()).push("\n");
+    quote_path(line.push(" "), target.to_bytes()).push("\n");
 }
 
-fn command(line: &mut Buffer, name: &str, argument: &[u8]) {
-    quote(line.push(name).push(" "), argument).push("\n");
+fn change_directory(line: &mut Buffer, path: &[u8]) {
+    quote_path(line.push("cd "), path).push("\n");
 }
 
-/// A single quote of the shell inside, within the single quotes of the shell outside.
-const QUOTE: &str = r"'\''";
+/// A path, which must look like one: neither an option, nor `-`, nor a name for CDPATH.
+fn quote_path<'a>(line: &'a mut Buffer, path: &[u8]) -> &'a mut Buffer {
+    line.push(if path.starts_with(b"/") || path.starts_with(b".") { "" } else { "./" });
+    quote(line, path)
+}
 
 /// A word for the shell inside.
 fn quote<'a>(line: &'a mut Buffer, word: &[u8]) -> &'a mut Buffer {

@@ -1,4 +1,4 @@
-//! Level 0. The steps of the story: one table of names and reasons. Errors name them, `--explain`
+//! Level 1. The steps of the story: one table of names and reasons. Errors name them, `--explain`
 //! tells them, `--skip` leaves them out.
 
 /// What tinyctr is doing, in the order of the story.
@@ -139,7 +139,7 @@ pub static LESSONS: [Lesson; 23] = [
         "bind root",
         None,
         "pivot_root(2) wants a mount point. A directory becomes one by being bound to itself.",
-        "EINVAL.",
+        "pivot_root would refuse it (EINVAL).",
     ),
     lesson(
         Step::EnterRoot,
@@ -162,7 +162,7 @@ pub static LESSONS: [Lesson; 23] = [
         "move root",
         None,
         "The root is an initramfs, which can't be pivoted away. The image is moved over it.",
-        "EINVAL.",
+        "chroot(2) alone would be left by a second one.",
     ),
     lesson(
         Step::Chroot,

@@ -1,4 +1,4 @@
-//! Level 1. A system call as a line of text, in the notation of
+//! Level 2. A system call as a line of text, in the notation of
 //! [strace(1)](https://man7.org/linux/man-pages/man1/strace.1.html). Pure: nothing is called here.
 
 use core::ffi::CStr;

@@ -330,6 +330,16 @@ fn a_full_disk_ends_the_trace_and_not_the_container() {
 }
 
 #[test]
+fn a_limit_on_file_sizes_ends_the_trace_and_not_the_container() {
+    let directory = tempdir();
+    let file = directory.path().join("trace");
+    let script = r#"ulimit -f 1; exec "$0" --trace="$1" --ns none / sh -c 'echo on'"#;
+    let said = run(Command::new("bash").args(["-c", script]).arg(binary()).arg(&file));
+    // How much one `ulimit -f` is differs between shells; a trace is longer than any of them.
+    assert_eq!(said.stdout, "on\n", "{said:?}");
+}
+
+#[test]
 fn a_closed_stderr_ends_the_trace_and_not_the_container() {
     let script = r#"exec "$0" --trace --ns none / sh -c 'echo on' 2>&-"#;
     let mut shell = Command::new("sh");
@@ -426,6 +436,7 @@ fn a_dry_run_needs_no_right() {
 fn a_dry_run_whose_account_can_not_be_written_fails() {
     let failed = run(&mut tinyctr(["--dry-run", "--trace=/dev/full", "/", "true"]));
     assert_eq!(failed.code, Some(125));
+    assert!(failed.stderr.contains("ENOSPC"), "{}", failed.stderr);
 }
 
 const LOOK: &str = "for ns in uts pid mnt ipc cgroup net user; do readlink /proc/self/ns/$ns; done
@@ -463,21 +474,57 @@ fn the_script_quotes_what_a_shell_would_read() {
     assert_eq!(stdout(Command::new("sh").arg("-c").arg(script)), odd);
 }
 
+#[test]
+fn the_script_ends_where_the_command_would() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(have("unshare") && have("pivot_root"), "needs unshare(1) and pivot_root(8)");
+    let (_directory, image) = common::copy_of_image("by-script");
+    fs::remove_dir(image.join("proc")).expect("to be made by the script");
+    let image = image.to_str().expect("UTF-8");
+    for (options, command, code) in [
+        (&["-w", "/tmp"][..], "pwd; ls -d /proc/1", 0),
+        (&["--bare", "--ns", "uts", "-w", "/etc"], "pwd; hostname; ls /", 0),
+        (&["--hostname", "other", "-e", "-S=x", "-e", "Q=it's"], "hostname; echo $Q", 0),
+        (&["--explain"], "exit 7", 7),
+    ] {
+        let args = [image, "sh", "-c", command];
+        let script = run(tinyctr(["--dry-run=sh"]).args(options).args(args));
+        let by_script = run(Command::new("sh").arg("-c").arg(&script.stdout).stdin(Stdio::null()));
+        let by_us = run(tinyctr(options).args(args));
+        assert_eq!(by_script.stdout, by_us.stdout, "{}", script.stdout);
+        assert_eq!(by_script.code, Some(code), "{}", script.stdout);
+    }
+    let nowhere = run(&mut tinyctr(["--dry-run=sh", image, "no-such-command"]));
+    let by_script = run(Command::new("sh").arg("-c").arg(&nowhere.stdout).stdin(Stdio::null()));
+    assert_eq!((nowhere.code, by_script.code), (Some(127), Some(127)));
+}
+
+#[test]
+fn a_script_that_would_be_half_a_script_is_an_error() {
+    let long = "x".repeat(100_000);
+    let failed = run(&mut tinyctr(["--dry-run=sh", "--ns", "none", "/", "echo", &long]));
+    assert_eq!(failed.code, Some(125));
+    assert!(failed.stderr.contains("trace: the trace ends here: E2BIG"), "{}", failed.stderr);
+    let failure = fails(&mut tinyctr(["--dry-run=sh", "--trace=json:/dev/null", "/", "x"]), 125);
+    assert_eq!(failure.cause, "a script is not JSON, and leaves no step out");
+}
+
 // --- reasons -------------------------------------------------------------------------------------
 
 #[test]
 fn explain_gives_the_reason_of_each_step_before_its_calls() {
     require!(can_contain(), NO_NAMESPACES);
     let lines = json(&["--explain", "-w", "/tmp"], &[image_name(), "true"]);
-    let mut explained: Option<String> = None;
+    let mut explained: Vec<String> = Vec::new(); // once each: a step may have two sides
     for line in &lines {
         let step = line["step"].as_str().unwrap_or_default().to_owned();
         if let Some(remark) = line["remark"].as_str() {
             if remark.starts_with(&format!("{step}: ")) {
-                explained = Some(step);
+                assert!(!explained.contains(&step), "twice: {line}");
+                explained.push(step);
             }
         } else if line["part"] != "resumed" {
-            assert_eq!(explained.as_ref(), Some(&step), "before {line}");
+            assert!(explained.contains(&step), "before {line}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Level 3. The only doorway to the kernel: one typed function a system call, each three lines
+//! Level 4. The only doorway to the kernel: one typed function a system call, each three lines
 //! that describe the call, and one place, `enter`, that makes it. Whoever wants to watch tinyctr,
 //! or to stop it, has this one line to stand on.
 
@@ -338,7 +338,7 @@ pub fn reset_signal(signal: i32) -> Result<(), Errno> {
     let args = [Arg::Signal(signal), action, Arg::Null, Arg::Unsigned(8)];
     // SAFETY: the kernel reads at most 32 bytes (4 words on a 64-bit machine), and installs no
     // handler.
-    unsafe { enter(call!(Shut, rt_sigaction, args)) }.map(drop)
+    unsafe { enter(call!(Open, rt_sigaction, args)) }.map(drop)
 }
 
 /// How a process ended, as `wait4` tells it.

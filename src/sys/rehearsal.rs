@@ -9,7 +9,7 @@ use core::ffi::CStr;
 use core::mem::size_of_val;
 use syscalls::{Errno, Sysno};
 
-use super::raw;
+use super::{CWD, raw};
 use crate::flags::{Clone, O};
 use crate::trace::{Arg, Call, Door};
 
@@ -91,7 +91,7 @@ impl Rehearsal {
     /// A descriptor with the number that the file would have had, to be written to by nobody.
     fn open_nothing(&self) -> Result<usize, Errno> {
         let flags = O::PATH | O::CLOEXEC;
-        let args = [Arg::Fd(libc::AT_FDCWD), Arg::Str(c"/"), Arg::OpenFlags(flags.bits())];
+        let args = [CWD, Arg::Str(c"/"), Arg::OpenFlags(flags.bits())];
         // SAFETY: the kernel copies the path.
         unsafe { raw(Sysno::openat, &args) }
     }
@@ -132,16 +132,19 @@ impl Rehearsal {
     fn find(&self, path: &CStr, flags: i32) -> Result<i32, Errno> {
         const RESOLVE_IN_ROOT: u64 = 0x10; // include/uapi/linux/openat2.h
         let flags = (libc::O_PATH | libc::O_CLOEXEC | flags) as u64;
-        let absolute = path.to_bytes().starts_with(b"/");
-        let (from, resolve) = match self.root {
-            Some(root) if absolute => (root, RESOLVE_IN_ROOT),
-            _ => (libc::AT_FDCWD, 0),
+        let from = match self.root {
+            Some(root) if path.to_bytes().starts_with(b"/") => Arg::Fd(root),
+            Some(_) => CWD, // which is the root, wherever a path is looked up
+            None => {
+                let args = [CWD, Arg::Str(path), Arg::OpenFlags(flags)];
+                // SAFETY: the kernel copies the path.
+                return unsafe { raw(Sysno::openat, &args) }.map(|fd| fd as i32);
+            }
         };
-        let how = [flags, 0, resolve]; // struct open_how: flags, mode, resolve
+        let how = [flags, 0, RESOLVE_IN_ROOT]; // struct open_how: flags, mode, resolve
         let (at, size) = (Arg::Address(how.as_ptr() as usize), Arg::Unsigned(size_of_val(&how)));
         // SAFETY: the kernel reads the path and the three words of `how`.
-        unsafe { raw(Sysno::openat2, &[Arg::Fd(from), Arg::Str(path), at, size]) }
-            .map(|fd| fd as i32)
+        unsafe { raw(Sysno::openat2, &[from, Arg::Str(path), at, size]) }.map(|fd| fd as i32)
     }
 }
 

@@ -68,9 +68,19 @@ pub(super) struct Watch {
     rehearsal: Rehearsal,
     script: Script,
     namespaces: observe::Namespaces,
-    /// The caller's disposition of SIGPIPE, as rt_sigaction(2) gave it.
-    sigpipe: [u64; 4],
+    /// The steps that were told, a bit each: a step may be taken on both sides of the clone.
+    told: u32,
+    /// The caller's dispositions of `QUIET`, as rt_sigaction(2) gave them.
+    callers: [Action; QUIET.len()],
 }
+
+/// The kernel's struct sigaction of a 64-bit machine: handler, flags, restorer, mask.
+type Action = [u64; 4];
+
+const IGNORE: Action = [1, 0, 0, 0]; // SIG_IGN
+
+/// What a write may be answered with: a trace that can't be written ends, the container doesn't.
+const QUIET: [i32; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
 
 struct OneThread(UnsafeCell<Watch>);
 
@@ -95,7 +105,8 @@ static WATCH: OneThread = OneThread(UnsafeCell::new(Watch {
     rehearsal: Rehearsal::new(),
     script: Script::new(),
     namespaces: observe::Namespaces::new(),
-    sigpipe: [0; 4],
+    told: 0,
+    callers: [[0; 4]; QUIET.len()],
 }));
 
 fn watch() -> &'static mut Watch {
@@ -124,16 +135,25 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
     if orders.rehearse {
         watch.rehearsal.begin();
     }
-    watch.set_sigpipe(&[SIG_IGN, 0, 0, 0]);
+    watch.callers = exchange_actions(&[IGNORE; QUIET.len()]);
     watch.on = true;
+    if watch.format == Format::Shell {
+        watch.line.push(Script::HEAD);
+        watch.out();
+    }
     if let Some(step) = watch.skip {
         let name = step.name().as_bytes();
-        watch.remark(&[b"SKIPPED, to see what breaks: ", name, b". Not for use."]);
+        let words: [&[u8]; 3] = [b"SKIPPED, to see what breaks: ", name, b". Not for use."];
+        watch.remark(&words);
+        if watch.own_file {
+            // Whoever looks at the terminal should know it as well.
+            watch.line.clear();
+            push_wrapped(&mut watch.line, "tinyctr: ", &words);
+            let _unheard = write(STDERR, watch.line.as_bytes());
+        }
     }
     Ok(())
 }
-
-const SIG_IGN: u64 = 1;
 
 /// A FIFO that nobody reads is an error (ENXIO), not a wait: hence O_NONBLOCK, until it is open.
 fn open_file(path: &CStr) -> Result<i32, Errno> {
@@ -221,13 +241,13 @@ pub(super) unsafe fn enter(call: &Call) -> Result<usize, Errno> {
         watch.compose(call, Some(Outcome { result, memory: &memory }));
     }
     watch.becoming = false;
-    let failed_exec = call.number == Sysno::execve && result.is_err();
-    if watch.format == Format::Shell && failed_exec {
-        return result; // the next line tries the next place
+    if watch.format == Format::Shell && result.is_err() {
+        return result; // a shell does what worked
     }
     let pretended = watch.rehearsal.is_on() && call.door == Door::Shut;
     watch.conclude(call.number, (!pretended).then_some(result), took);
     if call.number == Sysno::execve && watch.rehearsal.is_on() && result.is_ok() {
+        watch.script.end();
         super::exit_unseen(0); // the command would run now
     }
     result
@@ -290,29 +310,15 @@ impl Watch {
                 }
             }
             (Sysno::execve, args) => {
-                let callers = self.sigpipe;
-                self.set_sigpipe(&callers);
+                exchange_actions(&self.callers);
                 // SAFETY: the caller's contract.
                 let result = unsafe { raw(call.number, args) };
-                self.set_sigpipe(&[SIG_IGN, 0, 0, 0]);
-                self.sigpipe = callers;
+                exchange_actions(&[IGNORE; QUIET.len()]); // it failed, and we go on
                 result
             }
             // SAFETY: the caller's contract.
             (number, args) => unsafe { raw(number, args) },
         }
-    }
-
-    /// A trace into a pipe that nobody reads ends the trace, not the container: no SIGPIPE. What
-    /// was there before is kept in `sigpipe`.
-    fn set_sigpipe(&mut self, action: &[u64; 4]) {
-        let new = Arg::Address(action.as_ptr() as usize);
-        let old = Arg::Address(self.sigpipe.as_mut_ptr() as usize);
-        let args = [Arg::Signal(libc::SIGPIPE), new, old, Arg::Unsigned(8)];
-        // SAFETY: both are as large as the kernel's struct sigaction: four words, the mask of 8
-        // bytes included. The handler is the caller's own, or SIG_IGN. It fails for no signal
-        // that can be ignored.
-        let _infallible = unsafe { raw(Sysno::rt_sigaction, &args) };
     }
 
     fn enter_step(&mut self, step: Step) {
@@ -325,7 +331,9 @@ impl Watch {
         }
         self.step = Some(step);
         let lesson = step.lesson();
-        if self.explain && !lesson.why.is_empty() {
+        let told = self.told >> step as u32 & 1 != 0;
+        self.told |= 1 << step as u32;
+        if self.explain && !told && !lesson.why.is_empty() {
             self.remark(&[lesson.name.as_bytes(), b": ", lesson.why.as_bytes()]);
             if !lesson.without.is_empty() {
                 self.remark(&[b"without it: ", lesson.without.as_bytes()]);
@@ -448,6 +456,9 @@ impl Watch {
         } else {
             let indent = if self.format == Format::Shell { "# " } else { "         # " };
             push_wrapped(&mut self.line, indent, words);
+            if self.format == Format::Shell {
+                self.script.comment(&mut self.line);
+            }
         }
         self.out();
     }
@@ -459,30 +470,56 @@ impl Watch {
     /// Writes the line. Where that fails the watch is over: one word about it, and the container
     /// runs on.
     fn out(&mut self) {
-        if self.format == Format::Shell && !self.script.is_open() {
-            return; // the calls before the clone have no line of their own
+        if self.format == Format::Shell && self.line.is_cut() {
+            return self.give_up(Errno::E2BIG); // half a script is worse than none
         }
         let mut rest = self.line.as_bytes();
         while !rest.is_empty() {
             match write(self.fd, rest) {
+                Ok(0) => return self.give_up(Errno::EIO), // no progress and no error: don't spin
                 Ok(written) => rest = rest.get(written..).unwrap_or(&[]),
                 Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => wait_for_room(self.fd),
                 Err(errno) => return self.give_up(errno),
             }
         }
     }
 
     fn give_up(&mut self, errno: Errno) {
-        if self.rehearsal.is_on() {
-            super::exit_unseen(crate::error::EXIT_FAILURE); // its account is all that it is for
-        }
         self.on = false;
-        let callers = self.sigpipe;
         let mut line = crate::buf::Line::<256>::new();
         Error::errno(Step::Trace, b"the trace ends here", errno).line(&mut line);
         let _unheard = write(STDERR, line.as_bytes());
-        self.set_sigpipe(&callers); // the command is not to inherit ours
+        if self.rehearsal.is_on() {
+            super::exit_unseen(crate::error::EXIT_FAILURE); // its account is all that it is for
+        }
+        exchange_actions(&self.callers); // the command is not to inherit ours
     }
+}
+
+/// Sets what is done about the signals of `QUIET`; returns what was done before.
+fn exchange_actions(actions: &[Action; QUIET.len()]) -> [Action; QUIET.len()] {
+    let mut before = [[0; 4]; QUIET.len()];
+    for ((signal, new), old) in QUIET.iter().zip(actions).zip(&mut before) {
+        let new = Arg::Address(new.as_ptr() as usize);
+        let old = Arg::Address(old.as_mut_ptr() as usize);
+        // SAFETY: both are as large as the kernel's struct. The handler is the caller's own, or
+        // SIG_IGN. It can't fail: these signals may be ignored.
+        let _infallible = unsafe {
+            raw(Sysno::rt_sigaction, &[Arg::Signal(*signal), new, old, Arg::Unsigned(8)])
+        };
+    }
+    before
+}
+
+/// Somebody made our stderr non-blocking, and it is full.
+fn wait_for_room(fd: i32) {
+    let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    let fds = Arg::Address(&raw mut poll as usize);
+    // SAFETY: the kernel reads and writes one pollfd; no time-out and no mask. If it fails, the
+    // next write says why.
+    let _next_write_tells =
+        unsafe { raw(Sysno::ppoll, &[fds, Arg::Unsigned(1), Arg::Null, Arg::Null]) };
 }
 
 fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
