@@ -5,9 +5,10 @@
 //!
 //! 1. No signal handler may run here: it would change the parent's memory. There are none.
 //! 2. Nothing is waited for: the parent, asleep until execve, could not help.
-//! 3. Nothing is built, measured or formatted, and nothing panics: it was all done in the plan.
+//! 3. Nothing is built or formatted, and nothing panics: it was all done in the plan.
 //! 4. A failure is told through `Shared`, as a few words; the parent makes a message of it.
 //! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's.
+//!    (`--trace` does, and formats too: for study, in memory that is its own, see `sys/watch.rs`.)
 
 use core::convert::Infallible;
 use syscalls::Errno;
@@ -15,7 +16,7 @@ use syscalls::Errno;
 use crate::arch::ThinCStr;
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
-use crate::plan::{Plan, Root, Shared, is_absent};
+use crate::plan::{Plan, Root, Shared};
 use crate::steps::Step;
 use crate::sys::{self, skippable, step};
 use crate::{lifetime, root};
@@ -71,7 +72,7 @@ fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Fault
         let Err(errno) = sys::execve(program.to_cstr(), argv, plan.environment);
         match errno {
             Errno::EACCES => answer = errno,
-            absent if is_absent(absent) => {}
+            Errno::ENOENT | Errno::ENOTDIR => {} // not here
             errno => return Err(Fault { object: spoken(plan, program), errno }),
         }
     }

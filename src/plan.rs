@@ -2,7 +2,6 @@
 //! clone. The child only carries it out (see the hazards in `child.rs`).
 
 use core::ffi::CStr;
-use syscalls::Errno;
 
 use crate::arch::{Process, Strings, ThinCStr, value_of};
 use crate::error::{Error, On};
@@ -252,6 +251,8 @@ fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<
     CStr::from_bytes_with_nul(bytes).ok().map(ThinCStr::new)
 }
 
+// --- what parent and child have in common --------------------------------------------------------
+
 /// What the child could not do, as it tells its parent.
 pub type Failure<'a> = Option<Error<'a>>;
 
@@ -262,9 +263,4 @@ pub struct Shared<'a> {
     pub failure: core::cell::Cell<Failure<'a>>,
     /// The program that is being executed: the last one that was tried.
     pub program: core::cell::Cell<Option<ThinCStr<'a>>>,
-}
-
-/// Errors that mean "not here, try the next directory".
-pub fn is_absent(errno: Errno) -> bool {
-    matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
 }

@@ -297,7 +297,7 @@ pub fn execve(path: &CStr, argv: Strings, envp: Strings) -> Result<Infallible, E
 
 /// `prctl(PR_SET_PDEATHSIG, signal)`,
 /// [PR_SET_PDEATHSIG(2const)](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html):
-/// the signal that we get when our parent dies. It outlives execve.
+/// the signal that we get when our parent dies. It outlives execve, but not a change of ids.
 pub fn prctl_set_pdeathsig(signal: i32) -> Result<(), Errno> {
     let option = Arg::Named(libc::PR_SET_PDEATHSIG as u32, "PR_SET_PDEATHSIG");
     // SAFETY: the call touches no memory of ours.
