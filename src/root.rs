@@ -10,9 +10,9 @@
 //!    for `--bare` without a mount namespace, and for nothing else.
 //! 3. In a user namespace proc can be mounted only where another one is visible in full
 //!    (fs/namespace.c, mount_too_revealing): so before `leave_host`, not after.
-//! 4. What MS_MOVE covers is still there. With CAP_SYS_ADMIN the cover can be unmounted, and setns(2)
-//!    into the same namespace looks its root up anew: the host's. No path does that, only the
-//!    capability; who has an initramfs for a root is not sealed in before it is dropped.
+//! 4. What MS_MOVE covers is still there. With CAP_SYS_ADMIN the cover can be unmounted, and
+//!    setns(2) into the same namespace looks its root up anew: the host's. No path does that, only
+//!    the capability; who has an initramfs for a root is not sealed in before it is dropped.
 
 use core::ffi::CStr;
 use syscalls::Errno;
