@@ -334,6 +334,51 @@ fn octal(line: &mut Buffer, mode: u32) {
     }
 }
 
+/// ` <0.000012>`, as `strace -T`.
+pub fn seconds(line: &mut Buffer, nanoseconds: u64) {
+    let microseconds = nanoseconds / 1000;
+    line.push(" <").push_decimal(microseconds / 1_000_000).push(".");
+    let mut unit = 100_000;
+    while unit > 0 {
+        line.push([b'0' + (microseconds / unit % 10) as u8]);
+        unit /= 10;
+    }
+    line.push(">");
+}
+
+/// Text that is ASCII already, inside a JSON string.
+pub fn json_text(line: &mut Buffer, text: &[u8]) {
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => line.push([b'\\', byte]),
+            b' '..=b'~' => line.push([byte]),
+            _ => line.push("?"),
+        };
+    }
+}
+
+/// The words, in lines of at most a hundred columns that begin with `indent`.
+pub fn wrapped(line: &mut Buffer, indent: &str, words: &[&[u8]]) {
+    const WIDTH: usize = 100;
+    let mut column = indent.len();
+    let mut space = false;
+    line.push(indent);
+    for word in words.iter().flat_map(|text| text.split_inclusive(|&byte| byte == b' ')) {
+        let bare = word.strip_suffix(b" ").unwrap_or(word);
+        if column + usize::from(space) + bare.len() > WIDTH {
+            line.push("\n").push(indent).push("  ");
+            column = indent.len() + "  ".len();
+        } else if space {
+            line.push(" ");
+            column += 1;
+        }
+        line.push(bare);
+        column += bare.len();
+        space = bare.len() < word.len();
+    }
+    line.push("\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,5 +454,33 @@ mod tests {
         );
         assert_eq!(after(status, Err(Errno::ECHILD), &[]), "0x1000");
         assert_eq!(after(Arg::Out(0x1000, 9, Shown::Text), Ok(2), b"/x"), r#""/x""#);
+    }
+
+    fn text(write: impl FnOnce(&mut Buffer)) -> String {
+        let mut line = Line::<1000>::new();
+        write(&mut line);
+        String::from_utf8(line.as_bytes().to_vec()).expect("ASCII")
+    }
+
+    #[test]
+    fn seconds_have_six_places() {
+        assert_eq!(text(|line| seconds(line, 12_999)), " <0.000012>");
+        assert_eq!(text(|line| seconds(line, 61_000_000_000)), " <61.000000>");
+    }
+
+    #[test]
+    fn json_text_closes_no_string_early() {
+        assert_eq!(text(|line| json_text(line, b"a\"\\\n\xff")), "a\\\"\\\\??");
+    }
+
+    #[test]
+    fn lines_are_wrapped_at_a_hundred_columns_and_no_word_is_lost() {
+        let words = "word ".repeat(60);
+        let wrapped =
+            text(|line| wrapped(line, "    # ", &[b"now: ", words.trim_end().as_bytes()]));
+        assert!(wrapped.lines().all(|line| line.len() <= 100 && line.starts_with("    # ")));
+        assert!(wrapped.lines().all(|line| line == line.trim_end()));
+        assert_eq!(wrapped.matches("word").count(), 60);
+        assert_eq!(text(|line| super::wrapped(line, "# ", &[b""])), "# \n");
     }
 }

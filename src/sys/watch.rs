@@ -18,7 +18,6 @@ use syscalls::{Errno, Sysno};
 use super::observe;
 use super::rehearsal::Rehearsal;
 use super::{STDERR, STDOUT, raw};
-use crate::buf::Buffer;
 use crate::error::{Error, Fault};
 use crate::flags::O;
 use crate::script::Script;
@@ -148,7 +147,7 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
         if watch.own_file {
             // Whoever looks at the terminal should know it as well.
             watch.line.clear();
-            push_wrapped(&mut watch.line, "tinyctr: ", &words);
+            trace::wrapped(&mut watch.line, "tinyctr: ", &words);
             let _unheard = write(STDERR, watch.line.as_bytes());
         }
     }
@@ -365,7 +364,7 @@ impl Watch {
                     self.line.push(if number == 0 { "\"" } else { ",\"" });
                     self.word.clear();
                     trace::argument(&mut self.word, *arg, known);
-                    push_json(&mut self.line, self.word.as_bytes());
+                    trace::json_text(&mut self.line, self.word.as_bytes());
                     self.line.push("\"");
                 }
                 self.line.push("]");
@@ -384,7 +383,7 @@ impl Watch {
                     None => drop(self.line.push("?")),
                     Some(result) => {
                         trace::result(&mut self.line, number, result);
-                        push_seconds(&mut self.line, took);
+                        trace::seconds(&mut self.line, took);
                     }
                 }
                 self.line.push("\n");
@@ -450,12 +449,12 @@ impl Watch {
             self.begin_object();
             self.line.push(",\"remark\":\"");
             for word in words {
-                push_json(&mut self.line, word);
+                trace::json_text(&mut self.line, word);
             }
             self.line.push("\"}\n");
         } else {
             let indent = if self.format == Format::Shell { "# " } else { "         # " };
-            push_wrapped(&mut self.line, indent, words);
+            trace::wrapped(&mut self.line, indent, words);
             if self.format == Format::Shell {
                 self.script.comment(&mut self.line);
             }
@@ -534,49 +533,4 @@ fn now() -> u64 {
     // SAFETY: the kernel writes two words there. This clock exists on every kernel.
     let _infallible = unsafe { raw(Sysno::clock_gettime, &args) };
     time[0] * 1_000_000_000 + time[1]
-}
-
-/// ` <0.000012>`, as `strace -T`.
-fn push_seconds(line: &mut Buffer, nanoseconds: u64) {
-    let microseconds = nanoseconds / 1000;
-    line.push(" <").push_decimal(microseconds / 1_000_000).push(".");
-    let mut unit = 100_000;
-    while unit > 0 {
-        line.push([b'0' + (microseconds / unit % 10) as u8]);
-        unit /= 10;
-    }
-    line.push(">");
-}
-
-/// Text that is ASCII already, inside a JSON string.
-fn push_json(line: &mut Buffer, text: &[u8]) {
-    for &byte in text {
-        match byte {
-            b'"' | b'\\' => line.push([b'\\', byte]),
-            b' '..=b'~' => line.push([byte]),
-            _ => line.push("?"),
-        };
-    }
-}
-
-/// The words, in lines of at most a hundred columns that begin with `indent`.
-fn push_wrapped(line: &mut Buffer, indent: &str, words: &[&[u8]]) {
-    const WIDTH: usize = 100;
-    let mut column = indent.len();
-    let mut space = false;
-    line.push(indent);
-    for word in words.iter().flat_map(|text| text.split_inclusive(|&byte| byte == b' ')) {
-        let bare = word.strip_suffix(b" ").unwrap_or(word);
-        if column + usize::from(space) + bare.len() > WIDTH {
-            line.push("\n").push(indent).push("  ");
-            column = indent.len() + "  ".len();
-        } else if space {
-            line.push(" ");
-            column += 1;
-        }
-        line.push(bare);
-        column += bare.len();
-        space = bare.len() < word.len();
-    }
-    line.push("\n");
 }
