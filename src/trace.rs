@@ -94,6 +94,8 @@ const _: () = assert!(size_of::<Arg>() <= 24);
 pub enum Shown {
     /// As many bytes of text as the call returned.
     Text,
+    /// The same, of a path, the NUL included: it is shown whole.
+    Path,
     /// Directory entries, counted.
     Entries,
     /// The status of `wait4`.
@@ -262,10 +264,10 @@ fn written(line: &mut Buffer, address: usize, size: usize, shown: Shown, known: 
         return;
     };
     match shown {
-        Shown::Text => {
-            let text = memory(address, size.min(returned));
-            // getcwd counts the NUL that ends its text, readlink writes none.
-            quoted(line, text.strip_suffix(b"\0").unwrap_or(text), usize::MAX);
+        Shown::Text => quoted(line, memory(address, size.min(returned)), STRING_LIMIT),
+        Shown::Path => {
+            let path = memory(address, size.min(returned));
+            quoted(line, path.strip_suffix(b"\0").unwrap_or(path), usize::MAX);
         }
         Shown::Pipe => {
             let fd = |at: usize| memory(address + at, 4).try_into().map_or(0, i32::from_ne_bytes);

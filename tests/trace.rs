@@ -52,6 +52,27 @@ fn a_failing_start_is_told_as_strace_tells_it() {
     same_as_strace(&["/no/such/image\u{e9}\"\n", "true"]);
 }
 
+/// Of a path all is shown, of what a link says no more than 32 bytes.
+#[test]
+fn a_long_link_and_a_long_working_directory_are_told_as_strace_tells_them() {
+    require!(can_contain() && can_inject(), NO_STRACE);
+    let directory = tempdir();
+    let place = directory.path().join("a-directory-with-quite-a-long-name");
+    fs::create_dir_all(place.join("proc")).expect("a place");
+    let copy = place.join("tinyctr");
+    fs::copy(binary(), &copy).expect("of the program");
+    for image in [".", "no-such-image"] {
+        let list = directory.path().join("list");
+        let mut plain = strace([] as [&str; 0], &list);
+        run(plain.arg(&copy).args([image, "true"]).current_dir(&place));
+        let expected = from_strace(&fs::read_to_string(&list).expect("strace wrote it"));
+        let mut traced = Command::new(&copy);
+        traced.args(["--trace", image, "true"]).current_dir(&place).env_remove("TINYCTR_PATH");
+        let told = from_trace(&run(traced.stdin(Stdio::null())).stderr);
+        assert_eq!(told, expected);
+    }
+}
+
 #[test]
 fn a_command_that_a_signal_ends_is_told_as_strace_tells_it() {
     same_as_strace(&["--ns", "none", "/", "sh", "-c", "kill -9 $$"]);

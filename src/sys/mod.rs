@@ -146,7 +146,7 @@ pub fn readlinkat<'a>(path: &CStr, target: &'a mut [u8]) -> Result<&'a [u8], Err
 
 /// `getcwd(buf, size)`, [getcwd(2)](https://man7.org/linux/man-pages/man2/getcwd.2.html).
 pub fn getcwd(path: &mut [u8]) -> Result<&[u8], Errno> {
-    let buffer = Arg::Out(path.as_mut_ptr() as usize, path.len() as u32, Shown::Text);
+    let buffer = Arg::Out(path.as_mut_ptr() as usize, path.len() as u32, Shown::Path);
     // SAFETY: the kernel writes at most `size` bytes to a buffer that is ours alone.
     let length = unsafe { enter(call!(Open, getcwd, [buffer, Arg::Unsigned(path.len())])) }?;
     Ok(path.get(..length.saturating_sub(1)).unwrap_or(&[])) // the kernel counts the NUL
