@@ -25,7 +25,7 @@ export MIRROR SUITE KEYRING
 .PHONY: all program image test lint bench generate docs install clean distclean help
 .PHONY: trusty jessie bookworm binfmt-remove
 
-all: program image
+all: program image ## the two that follow: what plain `make` does
 
 program: ## build ./tinyctr
 	@rootfs/need cargo cc
@@ -33,7 +33,7 @@ program: ## build ./tinyctr
 	@cmp -s $(RELEASE) tinyctr || install -m 755 $(RELEASE) tinyctr
 
 # The stand-in, where the real one can't be had within a few seconds.
-image:
+image: ## build rootfs/trusty, or its stand-in
 	@rootfs/build --or-stand-in trusty
 
 trusty jessie bookworm: ## build this image (jessie and bookworm need root)
