@@ -153,6 +153,7 @@ const WATCHERS: &[Fact] = &[
     fact("fchdir", "chdir", "1.0", true, ALWAYS),
     fact("fcntl", "fcntl", "1.0", true, ALWAYS),
     fact("getcwd", "getcwd", "2.2", true, "`--explain` does not tell the working directory"),
+    fact("mmap", "mmap", "1.0", true, ALWAYS),
     fact("openat", "open", "2.6.16", true, "`--trace=FILE` fails; `--explain` tells less"),
     fact("openat2", "openat2", "5.6", true, OPENAT2),
     fact("ppoll", "poll", "2.6.16", true, "a trace into a full, non-blocking pipe spins"),

@@ -26,10 +26,6 @@ pub(super) struct Rehearsal {
 }
 
 impl Rehearsal {
-    pub const fn new() -> Self {
-        Rehearsal { on: false, root: None, in_child: false, made: false }
-    }
-
     pub fn begin(&mut self) {
         self.on = true;
     }

@@ -1,17 +1,18 @@
 //! Watching the doorway: `--trace`, `--explain`, `--skip` and `--dry-run`.
 //!
 //! A call that is watched goes through `enter` here; where nothing is watched, nothing gets this
-//! far. The state is a static: parent and child have it in common, as they have all memory until
-//! execve, so that the child's lines come between the parent's.
+//! far. Its state is made when it begins, and parent and child have it in common, as they have all
+//! memory until execve, so that the child's lines come between the parent's.
 //!
 //! What the watcher itself needs (the clock, its own file, SIGPIPE) is called behind the doorway's
 //! back and doesn't show: a trace lists what an untraced run does.
 //!
 //! Watching breaks a rule of the child, that nothing is formatted there. It is for study, it is off
-//! by default, and what it writes to is its own: this static, and the stack.
+//! by default, and what it writes to is its own: its state, and the stack.
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
+use core::ptr::null_mut;
 use core::slice;
 use syscalls::{Errno, Sysno};
 
@@ -19,7 +20,7 @@ use super::observe;
 use super::rehearsal::Rehearsal;
 use super::{STDERR, STDOUT, raw};
 use crate::error::{Error, Fault};
-use crate::flags::O;
+use crate::flags::{Map, O, Prot};
 use crate::script::Script;
 use crate::steps::Step;
 use crate::trace::{self, Arg, Call, Door, Known, Outcome, Text, Word};
@@ -46,8 +47,8 @@ pub struct Orders<'a> {
     pub skip: Option<Step>,
 }
 
+/// All of it zero is a watch that was told nothing yet: so it can live in fresh memory.
 pub(super) struct Watch {
-    on: bool,
     format: Format,
     fd: i32,
     /// Whether `fd` is a file that we opened: out of the container's reach, and spared by `close`.
@@ -81,47 +82,54 @@ const IGNORE: Action = [1, 0, 0, 0]; // SIG_IGN
 /// What a write may be answered with: a trace that can't be written ends, the container doesn't.
 const QUIET: [i32; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
 
-struct OneThread(UnsafeCell<Watch>);
+// What makes zero a valid `Watch`, where the language doesn't say so.
+const _: () = assert!(
+    // SAFETY: both are one byte, and every byte is a u8.
+    unsafe { core::mem::transmute::<Option<Step>, u8>(None) } == 0 && Format::Strace as u8 == 0
+);
+
+struct OneThread(UnsafeCell<*mut Watch>);
 
 // SAFETY: there is one thread. The child of a clone runs while its parent sleeps (CLONE_VFORK).
 unsafe impl Sync for OneThread {}
 
-/// All zero, so that it is memory that the kernel makes when it is touched, and not in the file.
-static WATCH: OneThread = OneThread(UnsafeCell::new(Watch {
-    on: false,
-    format: Format::Strace,
-    fd: 0,
-    own_file: false,
-    explain: false,
-    skip: None,
-    step: None,
-    in_child: false,
-    began: 0,
-    clone_began: 0,
-    becoming: false,
-    line: Text::new(),
-    word: Word::new(),
-    rehearsal: Rehearsal::new(),
-    script: Script::new(),
-    namespaces: observe::Namespaces::new(),
-    told: 0,
-    callers: [[0; 4]; QUIET.len()],
-}));
-
-fn watch() -> &'static mut Watch {
-    // SAFETY: one thread; and each function of this file that takes the reference passes it down
-    // and calls none that takes it again.
-    unsafe { &mut *WATCH.0.get() }
-}
+/// NULL where nothing is watched. Not in .bss: a program without one starts with a page less to
+/// clear, and this one is read by every run.
+#[unsafe(link_section = ".data")]
+static WATCH: OneThread = OneThread(UnsafeCell::new(null_mut()));
 
 pub(super) fn is_on() -> bool {
-    // SAFETY: as in `watch`, and a plain read.
-    unsafe { (*WATCH.0.get()).on }
+    // SAFETY: one thread, and a plain read.
+    unsafe { !(*WATCH.0.get()).is_null() }
+}
+
+/// To be called only where `is_on`.
+fn watch() -> &'static mut Watch {
+    // SAFETY: `begin_watch` made it. One thread; and each function of this file that takes the
+    // reference passes it down and calls none that takes it again.
+    unsafe { &mut **WATCH.0.get() }
+}
+
+fn set_watch(watch: *mut Watch) {
+    // SAFETY: one thread; `is_on` and `watch` read it, and keep no reference to the pointer.
+    unsafe { *WATCH.0.get() = watch }
+}
+
+/// Memory for a watch: `mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`.
+fn new_watch() -> Result<&'static mut Watch, Errno> {
+    let protection = Arg::Flags((Prot::READ | Prot::WRITE).bits(), Prot::TABLE);
+    let flags = Arg::Flags((Map::PRIVATE | Map::ANONYMOUS).bits(), Map::TABLE);
+    let size = Arg::Unsigned(size_of::<Watch>());
+    let args = [Arg::Null, size, protection, flags, Arg::Fd(-1), Arg::Unsigned(0)];
+    // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
+    let address = unsafe { raw(Sysno::mmap, &args) }?;
+    // SAFETY: fresh memory, aligned to a page, ours alone and for good; zero is a valid `Watch`.
+    Ok(unsafe { &mut *(address as *mut Watch) })
 }
 
 /// Begins to watch.
 pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
-    let watch = watch();
+    let watch = new_watch()?;
     watch.own_file = orders.file.is_some();
     watch.fd = match orders.file {
         Some(path) => open_file(path)?,
@@ -135,7 +143,7 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
         watch.rehearsal.begin();
     }
     watch.callers = exchange_actions(&[IGNORE; QUIET.len()]);
-    watch.on = true;
+    set_watch(watch);
     if watch.format == Format::Shell {
         watch.line.push(Script::HEAD);
         watch.out();
@@ -485,7 +493,7 @@ impl Watch {
     }
 
     fn give_up(&mut self, errno: Errno) {
-        self.on = false;
+        set_watch(null_mut());
         let mut line = crate::buf::Line::<256>::new();
         Error::errno(Step::Trace, b"the trace ends here", errno).line(&mut line);
         let _unheard = write(STDERR, line.as_bytes());
