@@ -200,14 +200,26 @@ pub fn skips(step: Step) -> bool {
 
 /// A step of the story: named before it is taken, so that it can be told, and named in its error.
 pub fn step<'a, T>(step: Step, act: impl FnOnce() -> Result<T, Fault<'a>>) -> Result<T, Error<'a>> {
+    begin_step(step);
+    let done = act();
+    if done.is_ok() {
+        end_step(step);
+    }
+    done.map_err(|fault| Error::errno(step, fault.object, fault.errno))
+}
+
+#[inline(never)] // once, not once a step
+fn begin_step(step: Step) {
     if is_on() {
         watch().enter_step(step);
     }
-    let done = act();
-    if is_on() && done.is_ok() {
+}
+
+#[inline(never)]
+fn end_step(step: Step) {
+    if is_on() {
         watch().leave_step(step);
     }
-    done.map_err(|fault| Error::errno(step, fault.object, fault.errno))
 }
 
 /// A step that `--skip` may leave out.
