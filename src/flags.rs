@@ -1,5 +1,5 @@
 //! Level 1. The kernel's flag words, each one table: the wrappers take the type, and whoever
-//! prints a call finds the names here.
+//! prints a call finds the names here; and the other numbers of its that mean something.
 
 use core::ops::{BitOr, BitOrAssign};
 
@@ -143,6 +143,23 @@ pub fn signal_name(number: i32) -> Option<&'static [u8]> {
     SIGNALS.split(|&byte| byte == b' ').nth(before)
 }
 
+/// How a process ended, as the status of
+/// [wait4(2)](https://man7.org/linux/man-pages/man2/wait4.2.html) tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Exited(i32),
+    Killed(i32),
+}
+
+impl Ended {
+    pub fn from_status(status: i32) -> Ended {
+        match status & 0x7f {
+            0 => Ended::Exited(status >> 8 & 0xff),
+            signal => Ended::Killed(signal),
+        }
+    }
+}
+
 /// The names in what `getdents64` filled in: records of inode (8 bytes), offset (8), length of
 /// the record (2), type (1), and the name up to its NUL
 /// ([getdents64(2)](https://man7.org/linux/man-pages/man2/getdents64.2.html)).
@@ -172,6 +189,14 @@ mod tests {
         assert_eq!(signal_name(libc::SIGCHLD), Some(&b"CHLD"[..]));
         assert_eq!(signal_name(libc::SIGSYS), Some(&b"SYS"[..]));
         assert_eq!([signal_name(0), signal_name(32), signal_name(-1)], [None; 3]);
+    }
+
+    #[test]
+    fn a_status_is_an_exit_code_or_a_signal() {
+        assert_eq!(Ended::from_status(0), Ended::Exited(0));
+        assert_eq!(Ended::from_status(42 << 8), Ended::Exited(42));
+        assert_eq!(Ended::from_status(9), Ended::Killed(9));
+        assert_eq!(Ended::from_status(11 | 0x80), Ended::Killed(11)); // with a core dump
     }
 
     #[test]

@@ -9,12 +9,12 @@ use crate::arch::{Process, Strings};
 use crate::buf::Line;
 use crate::descriptors;
 use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
-use crate::flags::Clone;
+use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
 use crate::options::{self, Banner, DryRun, Options, Request, Study};
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
-use crate::sys::{self, Ended, Format, Orders, skippable, step};
+use crate::sys::{self, Format, Orders, skippable, step};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -101,6 +101,7 @@ fn find_image<'a>(
     path.as_cstr().map_err(|_| Error::errno(Step::Image, b"", Errno::ENAMETOOLONG))
 }
 
+/// From the plan to the command's end. Returns the exit status.
 fn container<'a>(
     options: &Options<'static>,
     image: &'a CStr,
@@ -113,19 +114,19 @@ fn container<'a>(
     }
     let (plan, stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
-    let pid = plan.namespaces.contains(Clone::NEWPID);
+    let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
     if banner && let Some(command) = named(options) {
-        print_running(command, pid, options.image);
+        print_running(command, pid_namespace, options.image);
     }
     let shared = Shared { plan, failure: Cell::new(None), program: Cell::new(None) };
     let namespaces = shared.plan.namespaces;
-    let pid_outside = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
+    let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
     let failure = shared.failure.take();
     // Which shell the image has is known only now.
     if banner && failure.is_none() && options.command.is_empty() {
-        print_running(&[shared.program.get()], pid, options.image);
+        print_running(&[shared.program.get()], pid_namespace, options.image);
     }
-    let ended = step(Step::Wait, || wait(pid_outside))?;
+    let ended = step(Step::Wait, || wait(pid))?;
     if let Some(error) = failure {
         return Err(error);
     }

@@ -69,7 +69,8 @@ impl<'a> Plan<'a> {
             }
         };
         let path = Search::new(options, process);
-        let size = environment_size(options) + path.size();
+        let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
+        let size = pointers + path.size();
         let (stack, mut arena) =
             step(Step::Memory, || sys::map_memory(process.page_size, size).on(c""))?;
         let too_small = Error::refused(Step::Memory, b"", "the plan outgrew its measure");
@@ -130,9 +131,9 @@ fn hostname<'a>(options: &Options<'static>, image: &'a CStr) -> Option<&'a [u8]>
 
 // --- the environment ---------------------------------------------------------------------------
 
-/// What `environment` needs: at most one pointer an argument, the four defaults and the NULL.
-fn environment_size(options: &Options) -> usize {
-    (options.environment().count() + 5) * size_of::<Option<ThinCStr>>()
+/// What `environment` needs at most: one slot an option, the four defaults and the NULL.
+fn environment_slots(options: &Options) -> usize {
+    options.environment().count() + 5
 }
 
 /// PATH, HOME, TERM and `container`, then what `-e` says. The last one to name a variable wins.
@@ -141,7 +142,7 @@ fn environment(
     process: &Process,
     arena: &mut Arena,
 ) -> Option<Strings<'static>> {
-    let slots = arena.strings(options.environment().count() + 5)?;
+    let slots = arena.strings(environment_slots(options))?;
     let mut used = 0;
     let term = caller_entry(process, b"TERM");
     let defaults = [Some(DEFAULT_PATH), Some(DEFAULT_HOME), term, Some(CONTAINER)];

@@ -7,7 +7,7 @@ use syscalls::{Errno, Sysno};
 use crate::arch::Strings;
 use crate::buf::{Buffer, Line};
 use crate::errno::push_errno;
-use crate::flags::{self, Table};
+use crate::flags::{self, Ended, Table};
 
 /// One argument: a path of PATH_MAX, each byte of it as `\377`.
 pub type Word = Line<{ 4 * libc::PATH_MAX as usize + 8 }>;
@@ -296,12 +296,12 @@ fn written(line: &mut Buffer, address: usize, size: usize, shown: Shown, known: 
 }
 
 fn status(line: &mut Buffer, status: i32) {
-    match status & 0x7f {
-        0 => {
+    match Ended::from_status(status) {
+        Ended::Exited(code) => {
             line.push("[{WIFEXITED(s) && WEXITSTATUS(s) == ");
-            line.push_decimal((status >> 8 & 0xff) as u64);
+            signed(line, code as isize);
         }
-        number => {
+        Ended::Killed(number) => {
             line.push("[{WIFSIGNALED(s) && WTERMSIG(s) == ");
             signal(line, number);
             line.push(if status & 0x80 != 0 { " && WCOREDUMP(s)" } else { "" });

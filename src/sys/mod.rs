@@ -13,7 +13,7 @@ use core::mem::{size_of_val, transmute};
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
-use crate::flags::{Clone, Mnt, Ms, O};
+use crate::flags::{Clone, Ended, Mnt, Ms, O};
 use crate::trace::{Arg, Call, Door, Filled, Shown};
 
 use memory::Resident;
@@ -341,22 +341,6 @@ pub fn reset_signal(signal: i32) -> Result<(), Errno> {
     unsafe { enter(call!(Open, rt_sigaction, args)) }.map(drop)
 }
 
-/// How a process ended, as `wait4` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    Exited(i32),
-    Killed(i32),
-}
-
-impl Ended {
-    fn from_status(status: i32) -> Ended {
-        match status & 0x7f {
-            0 => Ended::Exited(status >> 8 & 0xff),
-            signal => Ended::Killed(signal),
-        }
-    }
-}
-
 /// `madvise(code, length, MADV_RANDOM)`, `madvise(image, length, MADV_DONTNEED)` and
 /// `wait4(pid, &status, 0, NULL)`, [wait4(2)](https://man7.org/linux/man-pages/man2/wait4.2.html),
 /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
@@ -410,14 +394,6 @@ fn exit_unseen(status: i32) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_is_an_exit_code_or_a_signal() {
-        assert_eq!(Ended::from_status(0), Ended::Exited(0));
-        assert_eq!(Ended::from_status(42 << 8), Ended::Exited(42));
-        assert_eq!(Ended::from_status(9), Ended::Killed(9));
-        assert_eq!(Ended::from_status(11 | 0x80), Ended::Killed(11)); // with a core dump
-    }
 
     #[test]
     fn write_all_reports_a_full_disk() {
