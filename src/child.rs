@@ -11,15 +11,18 @@
 //!    (`--trace` does, and formats too: for study, in memory that is its own, see `sys/watch.rs`.)
 
 use core::convert::Infallible;
+use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::ThinCStr;
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
+use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
+use crate::root::{self, Tree};
 use crate::steps::Step;
 use crate::sys::{self, skippable, step};
-use crate::{lifetime, root};
+use crate::{lifetime, privileges};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
@@ -49,16 +52,59 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
         Root::Host => {}
         Root::ChrootOnly(image) => root::chroot_only(image)?,
         Root::Image(image) => {
-            let host = root::enter(image)?;
-            root::mount_proc()?; // what ps reads: the processes of this PID namespace
+            root::bind(image)?;
+            if plan.mounts.is_some() {
+                root::without_devices(image)?;
+            }
+            let tree = root::open(image)?;
+            match &plan.mounts {
+                Some(mounts) => furnish(tree, mounts)?,
+                None => tree.mount_proc()?, // what ps reads: the processes of this PID namespace
+            }
+            let host = tree.enter()?;
             root::leave_host(host)?;
         }
     }
     if let Some(directory) = plan.workdir {
-        skippable(Step::Workdir, || sys::chdir(directory).on(directory))?;
+        skippable(Step::Workdir, || stand_in(directory))?;
+    }
+    // With which rights. From here on nothing is mounted any more.
+    if let Some(privileges) = &plan.privileges {
+        privileges::shed_habits()?;
+        skippable(Step::HideMemory, || sys::prctl_set_undumpable().on(c"dumpable"))?;
+        privileges::limit(privileges)?;
     }
     // As what.
     step(Step::Exec, || execute(plan, shared))
+}
+
+/// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.
+fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
+    mounts::make_dev(mounts)?;
+    mounts::make_proc()?;
+    mounts::make_sys(mounts)?;
+    if mounts.masked {
+        mounts::mask()?;
+    }
+    skippable(Step::Place, || {
+        let made = [(Step::Dev, c"/dev"), (Step::Proc, c"/proc"), (Step::Sys, c"/sys")];
+        for (step, path) in made {
+            // What was skipped is the host's, and stays there.
+            if !sys::skips(step) {
+                tree.place(path)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Changes the working directory, to one that is below our root: a link in /proc can lead to
+/// another (CVE-2024-21626), and the kernel then calls it unreachable (getcwd(2)).
+fn stand_in(directory: &CStr) -> Result<(), Fault<'_>> {
+    sys::chdir(directory).on(directory)?;
+    let mut path = [0; libc::PATH_MAX as usize];
+    let inside = sys::getcwd(&mut path).on(directory)?.starts_with(b"/");
+    if inside { Ok(()) } else { Err(Fault { object: directory.to_bytes(), errno: Errno::EXDEV }) }
 }
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one

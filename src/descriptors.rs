@@ -10,8 +10,21 @@ use crate::sys;
 
 const OWN: &CStr = c"/proc/self/fd";
 
-/// Closes every descriptor above 2.
+const STANDARD: [&CStr; 3] = [c"standard input", c"standard output", c"standard error"];
+
+/// Closes every descriptor above 2, and looks at those three: a directory is refused, and where
+/// none is open the null device takes the place, so that no file of the command's gets it.
 pub fn close_inherited() -> Result<(), Fault<'static>> {
+    for (fd, name) in STANDARD.iter().enumerate() {
+        match sys::is_directory(fd as i32) {
+            Ok(()) => return Err(Errno::EISDIR).on(*name),
+            Err(Errno::EBADF) => {
+                // The lowest free number: this one.
+                sys::openat(sys::AT_FDCWD, c"/dev/null", O::RDWR).on(*name)?;
+            }
+            Err(_) => {}
+        }
+    }
     match sys::close_range_from(3) {
         // Before Linux 5.9, or under a filter that knows nothing of it: one by one.
         Err(Errno::ENOSYS | Errno::EPERM) => close_listed(),
@@ -20,7 +33,7 @@ pub fn close_inherited() -> Result<(), Fault<'static>> {
 }
 
 fn close_listed() -> Result<(), Fault<'static>> {
-    let directory = sys::openat(OWN, O::DIRECTORY | O::CLOEXEC).on(OWN)?;
+    let directory = sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).on(OWN)?;
     let mut entries = [0; 1024];
     loop {
         let filled = sys::getdents64(directory, &mut entries).on(OWN)?;
@@ -66,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_kernels_own_list_is_understood() {
-        let directory = sys::openat(OWN, O::DIRECTORY | O::CLOEXEC).expect("/proc is mounted");
+        let directory = sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).expect("/proc is mounted");
         let mut entries = [0; 1024];
         let filled = sys::getdents64(directory, &mut entries).expect("it is a directory");
         let fds: Vec<_> =

@@ -84,8 +84,18 @@ impl<'a> Error<'a> {
             (Step::PivotRoot, Errno::EBUSY) => {
                 Some("this is the root file system itself, for which one writes /")
             }
+            (Step::Close, Errno::EISDIR) => {
+                Some("a directory of the host would be a way out of the container")
+            }
             (Step::Close, _) => Some("without close_range(2) this needs /proc; or use --bare"),
-            (Step::EnterRoot, Errno::ENOTDIR) => {
+            (Step::OwnFile, _) => Some("this is the host's tinyctr, which is no command of the image"),
+            (Step::Workdir, Errno::EXDEV) => Some("it leads out of the container"),
+            (Step::Filter, Errno::EACCES) => {
+                Some("without no_new_privs a filter needs CAP_SYS_ADMIN: --seccomp=none")
+            }
+            (Step::Capabilities, Errno::EINVAL) => Some("this kernel has no such capability"),
+            (Step::Capabilities, Errno::EPERM) => Some("tinyctr can't give what it doesn't have"),
+            (Step::OpenRoot | Step::BindRoot, Errno::ENOTDIR) => {
                 Some("an image is a directory; single-file images are not in this version yet")
             }
             (Step::Private, Errno::EINVAL) => {
@@ -94,11 +104,11 @@ impl<'a> Error<'a> {
             (Step::MoveRoot, Errno::EINVAL) => {
                 Some("the mount that we are in is shared, or the root is no mount of its own")
             }
-            (Step::Proc, Errno::ENOTDIR) => {
-                Some("the image's /proc is a link or a file; it must be a directory")
+            (Step::Proc | Step::Place, Errno::ENOTDIR) => {
+                Some("in the image this is a link or a file; it must be a directory")
             }
-            (Step::Proc, Errno::EROFS | Errno::EACCES) => {
-                Some("the image has no directory /proc, and none can be made in it")
+            (Step::Proc | Step::Place, Errno::EROFS | Errno::EACCES) => {
+                Some("the image has no such directory, and none can be made in it")
             }
             (Step::Proc, Errno::EPERM) => Some(
                 "in a user namespace this needs a pid namespace of its own (--ns pid,...), \

@@ -31,6 +31,11 @@ macro_rules! flags {
                 zero: $zero,
             };
 
+            /// With bits that may have no name here.
+            pub const fn from_bits(bits: u64) -> $type {
+                $type(bits)
+            }
+
             pub const fn empty() -> $type {
                 $type(0)
             }
@@ -81,13 +86,25 @@ flags! {
 flags! {
     /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html)
     Ms, "MS_", "0", {
+        RDONLY = libc::MS_RDONLY,
         NOSUID = libc::MS_NOSUID,
         NODEV = libc::MS_NODEV,
         NOEXEC = libc::MS_NOEXEC,
+        REMOUNT = libc::MS_REMOUNT,
         BIND = libc::MS_BIND,
         MOVE = libc::MS_MOVE,
         REC = libc::MS_REC,
         PRIVATE = libc::MS_PRIVATE,
+    }
+}
+
+flags! {
+    /// [mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html)
+    MountAttr, "MOUNT_ATTR_", "0", {
+        RDONLY = libc::MOUNT_ATTR_RDONLY,
+        NOSUID = libc::MOUNT_ATTR_NOSUID,
+        NODEV = libc::MOUNT_ATTR_NODEV,
+        NOEXEC = libc::MOUNT_ATTR_NOEXEC,
     }
 }
 
@@ -103,6 +120,7 @@ flags! {
     /// only: `O_RDONLY` is 0.
     O, "O_", "0", {
         WRONLY = libc::O_WRONLY,
+        RDWR = libc::O_RDWR,
         CREAT = libc::O_CREAT,
         NOCTTY = libc::O_NOCTTY,
         TRUNC = libc::O_TRUNC,

@@ -34,7 +34,7 @@ impl IdMaps {
 
 /// The kernel takes a map in a single write, or not at all.
 fn put(file: &'static CStr, content: &[u8]) -> Result<(), Fault<'static>> {
-    let fd = sys::openat(file, O::WRONLY | O::CLOEXEC).on(file)?;
+    let fd = sys::openat(sys::AT_FDCWD, file, O::WRONLY | O::CLOEXEC).on(file)?;
     sys::write(fd, content).on(file)?;
     sys::close(fd).on(file)
 }

@@ -6,10 +6,13 @@
 //! 2. [`root`]: how the image becomes the root directory, and how the host's goes away.
 //! 3. [`parent`]: what comes before and after: the plan, the clone, the wait.
 //! 4. [`plan`]: every decision, taken before the clone.
-//! 5. [`options`], [`image`], [`descriptors`], [`idmap`], [`lifetime`]: what the plan is made from.
-//! 6. [`sys`]: one function a system call, and the one place that makes them.
-//! 7. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
-//! 8. [`error`], [`errno`], [`flags`], [`buf`], [`arch`]: the words that all of it is written in.
+//! 5. [`mounts`], [`privileges`]: what the command finds, and what it may do.
+//! 6. [`options`], [`image`], [`descriptors`], [`executable`], [`idmap`], [`lifetime`]: what the
+//!    plan is made from.
+//! 7. [`sys`]: one function a system call, and the one place that makes them.
+//! 8. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
+//! 9. [`caps`], [`seccomp`]: capabilities by name, and the filter of system calls.
+//! 10. [`error`], [`errno`], [`flags`], [`buf`], [`arch`]: the words that all of it is written in.
 //!
 //! `docs/architecture.md` has the map and the invariants.
 
@@ -17,19 +20,24 @@
 
 pub mod arch;
 pub mod buf;
+pub mod caps;
 pub mod child;
 pub mod descriptors;
 pub mod errno;
 pub mod error;
+pub mod executable;
 pub mod flags;
 pub mod idmap;
 pub mod image;
 pub mod lifetime;
+pub mod mounts;
 pub mod options;
 pub mod parent;
 pub mod plan;
+pub mod privileges;
 pub mod root;
 pub mod script;
+pub mod seccomp;
 pub mod steps;
 pub mod sys;
 pub mod trace;

@@ -8,6 +8,7 @@
 use core::ffi::CStr;
 
 use crate::arch::{Strings, ThinCStr};
+use crate::caps;
 use crate::error::Error;
 use crate::flags::Clone;
 use crate::steps::Step;
@@ -28,6 +29,11 @@ pub enum Id {
     Hostname,
     Env,
     Workdir,
+    CapAdd,
+    CapDrop,
+    Seccomp,
+    NewPrivs,
+    Privileged,
     Bare,
     Quiet,
     Verbose,
@@ -99,6 +105,42 @@ pub const OPTIONS: &[Opt] = &[
         "working directory inside (default: /)",
     ),
     opt(
+        Id::CapAdd,
+        None,
+        "cap-add",
+        Value::Required("LIST"),
+        "give a capability more, or all; repeatable",
+    ),
+    opt(
+        Id::CapDrop,
+        None,
+        "cap-drop",
+        Value::Required("LIST"),
+        "give one less, or none: all; repeatable\n\
+         (default: the usual fourteen)",
+    ),
+    opt(
+        Id::Seccomp,
+        None,
+        "seccomp",
+        Value::Required("PROFILE"),
+        "filter of system calls: default, or none",
+    ),
+    opt(
+        Id::NewPrivs,
+        None,
+        "new-privs",
+        Value::None,
+        "let set-user-ID programs gain privileges",
+    ),
+    opt(
+        Id::Privileged,
+        None,
+        "privileged",
+        Value::None,
+        "all capabilities, no filter, nothing masked",
+    ),
+    opt(
         Id::Bare,
         None,
         "bare",
@@ -159,11 +201,6 @@ pub const OPTIONS: &[Opt] = &[
     reserved(None, "memory", Value::Required("SIZE")),
     reserved(None, "cpus", Value::Required("N")),
     reserved(None, "pids", Value::Required("N")),
-    reserved(None, "cap-add", Value::Required("LIST")),
-    reserved(None, "cap-drop", Value::Required("LIST")),
-    reserved(None, "seccomp", Value::Required("PROFILE")),
-    reserved(None, "new-privs", Value::None),
-    reserved(None, "privileged", Value::None),
 ];
 
 /// The namespaces that `--ns` knows, by the kernel's names in `/proc/PID/ns`.
@@ -216,6 +253,13 @@ pub struct Options<'a> {
     pub namespaces: Option<Clone>,
     pub hostname: Option<&'a CStr>,
     pub workdir: Option<&'a CStr>,
+    /// What `--cap-add` and `--cap-drop` name.
+    pub cap_add: caps::Set,
+    pub cap_drop: caps::Set,
+    /// `--seccomp=none`
+    pub unfiltered: bool,
+    pub new_privs: bool,
+    pub privileged: bool,
     pub bare: bool,
     pub banner: Banner,
     pub study: Study<'a>,
@@ -231,46 +275,74 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
         all => all,
     };
     let mut tokens = Tokens::new(arguments);
-    let mut namespaces = None;
-    let (mut hostname, mut workdir) = (None, None);
-    let mut bare = false;
-    let mut banner = Banner::Auto;
-    let mut study = Study::default();
+    let mut options = Options::none();
     while let Some(token) = tokens.next().transpose()? {
         match token.id {
             Id::Help => return Ok(Request::Help),
             Id::Version => return Ok(Request::Version),
-            Id::Ns => namespaces = Some(parse_namespaces(token.value)?),
-            Id::Hostname => hostname = Some(token.value),
-            Id::Workdir => workdir = Some(token.value),
-            Id::Env => check_variable(token.value)?,
-            Id::Bare => bare = true,
-            Id::Quiet => banner = Banner::Never,
-            Id::Verbose => banner = Banner::Always,
-            Id::Trace => study.trace = Some(token.value),
-            Id::Explain => study.explain = true,
-            Id::DryRun => study.dry_run = Some(parse_dry_run(&token)?),
-            Id::Skip => study.skip = Some(parse_skip(token.value)?),
-            Id::Reserved => {
-                return Err(Error::refused(Step::Option, token.written, "not yet in this version"));
-            }
+            _ => options.set(&token)?,
         }
     }
     let rest = tokens.rest();
     let Some((Some(image), command)) = rest.split_first() else {
         return Err(Error::refused(Step::Option, b"IMAGE", "missing").hint(USAGE_HINT));
     };
-    let arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
-    let command = if matches!(command, [Some(_), ..]) { command } else { &[] };
-    let image = image.to_cstr();
-    let options =
-        Options { arguments, namespaces, hostname, workdir, bare, banner, study, image, command };
+    options.arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
+    options.command = if matches!(command, [Some(_), ..]) { command } else { &[] };
+    options.image = image.to_cstr();
     options.check()
 }
 
 const USAGE_HINT: &str = "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help";
 
 impl<'a> Options<'a> {
+    /// As if none had been given, and no image either.
+    const fn none() -> Self {
+        let study = Study { trace: None, explain: false, dry_run: None, skip: None };
+        Options {
+            arguments: &[],
+            namespaces: None,
+            hostname: None,
+            workdir: None,
+            cap_add: 0,
+            cap_drop: 0,
+            unfiltered: false,
+            new_privs: false,
+            privileged: false,
+            bare: false,
+            banner: Banner::Auto,
+            study,
+            image: c"",
+            command: &[],
+        }
+    }
+
+    fn set(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
+        match token.id {
+            Id::Help | Id::Version => {}
+            Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
+            Id::Hostname => self.hostname = Some(token.value),
+            Id::Workdir => self.workdir = Some(token.value),
+            Id::Env => check_variable(token.value)?,
+            Id::CapAdd => self.cap_add |= parse_capabilities(token)?,
+            Id::CapDrop => self.cap_drop |= parse_capabilities(token)?,
+            Id::Seccomp => self.unfiltered = parse_profile(token)?,
+            Id::NewPrivs => self.new_privs = true,
+            Id::Privileged => self.privileged = true,
+            Id::Bare => self.bare = true,
+            Id::Quiet => self.banner = Banner::Never,
+            Id::Verbose => self.banner = Banner::Always,
+            Id::Trace => self.study.trace = Some(token.value),
+            Id::Explain => self.study.explain = true,
+            Id::DryRun => self.study.dry_run = Some(parse_dry_run(token)?),
+            Id::Skip => self.study.skip = Some(parse_skip(token.value)?),
+            Id::Reserved => {
+                return Err(Error::refused(Step::Option, token.written, "not yet in this version"));
+            }
+        }
+        Ok(())
+    }
+
     fn check(self) -> Result<Request<'a>, Error<'a>> {
         if self.image.is_empty() {
             return Err(Error::refused(Step::Option, b"IMAGE", "empty").hint(USAGE_HINT));
@@ -285,6 +357,12 @@ impl<'a> Options<'a> {
                 let why = "a script is not JSON, and leaves no step out";
                 return Err(Error::refused(Step::Option, b"--dry-run=sh", why));
             }
+        }
+        let sealing = self.cap_add | self.cap_drop != 0 || self.new_privs || self.privileged;
+        if self.bare && (sealing || self.unfiltered) {
+            let why = "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or \
+                       --seccomp to change";
+            return Err(Error::refused(Step::Option, b"--bare", why));
         }
         let refuse = |why| Err(Error::refused(Step::Option, b"--hostname", why));
         match (self.hostname, self.namespaces) {
@@ -326,6 +404,21 @@ fn parse_namespaces(list: &CStr) -> Result<Clone, Error<'_>> {
     Ok(flags)
 }
 
+fn parse_capabilities<'a>(token: &Token<'a>) -> Result<caps::Set, Error<'a>> {
+    let unknown = Error::refused(Step::Option, token.value.to_bytes(), "no such capability")
+        .hint("names as in capabilities(7), with or without CAP_, separated by commas; or all");
+    caps::parse(token.value.to_bytes()).ok_or(unknown)
+}
+
+/// Whether it is the profile that filters nothing.
+fn parse_profile<'a>(token: &Token<'a>) -> Result<bool, Error<'a>> {
+    match token.value.to_bytes() {
+        b"none" => Ok(true),
+        b"default" => Ok(false),
+        name => Err(Error::refused(Step::Option, name, "a profile is default or none")),
+    }
+}
+
 fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
     match token.value.to_bytes() {
         b"" => Ok(DryRun::Calls),
@@ -337,8 +430,9 @@ fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
 fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
     let unknown = Error::refused(Step::Option, word.to_bytes(), "no step that can be left out")
         .hint(
-            "--skip takes close, sigchld, ids, parent, hostname, private, pivot, proc, leave or \
-             workdir",
+            "--skip takes close, sigchld, ids, parent, hostname, private, nodev, dev, proc, sys, \
+             mask, place, pivot, leave, workdir, keyring, oom, core, umask, memory, new-privs, \
+             seccomp or caps",
         );
     Step::to_skip(word.to_bytes()).ok_or(unknown)
 }

@@ -7,7 +7,6 @@ use syscalls::Errno;
 
 use crate::arch::{Process, Strings};
 use crate::buf::Line;
-use crate::descriptors;
 use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
@@ -15,6 +14,7 @@ use crate::options::{self, Banner, DryRun, Options, Request, Study};
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
 use crate::sys::{self, Format, Orders, skippable, step};
+use crate::{descriptors, executable};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -40,6 +40,10 @@ pub fn run(process: &Process, child: Entry) -> i32 {
 
 fn run_container(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
     if let Err(error) = begin_study(&options.study) {
+        report(&error);
+        return error.exit_code();
+    }
+    if let Err(error) = executable::is_of_this_root(process) {
         report(&error);
         return error.exit_code();
     }
@@ -115,6 +119,9 @@ fn container<'a>(
     let (plan, stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
+    if banner {
+        print_unsealed(options);
+    }
     if banner && let Some(command) = named(options) {
         print_running(command, pid_namespace, options.image);
     }
@@ -175,6 +182,17 @@ fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
     line.push(if pid_namespace { "] as PID 1 in image " } else { "] in image " });
     line.push_visible(image.to_bytes());
     say(line.end());
+}
+
+/// What is off, where anything is.
+fn print_unsealed(options: &Options) {
+    if options.bare {
+        say(b"not sealed (--bare): every capability, no filter, the host's /sys and the image's \
+              /dev; for images that you trust\n");
+    } else if options.privileged {
+        say(b"not sealed (--privileged): every capability, no filter, nothing masked; for images \
+              that you trust\n");
+    }
 }
 
 #[inline(never)] // a large frame, and not on the way to the wait

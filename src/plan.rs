@@ -2,15 +2,18 @@
 //! clone. The child only carries it out (see the hazards in `child.rs`).
 
 use core::ffi::CStr;
+use syscalls::Errno;
 
 use crate::arch::{Process, Strings, ThinCStr, value_of};
-use crate::error::{Error, On};
+use crate::error::{Error, Fault, On};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
-use crate::image;
+use crate::mounts::Mounts;
 use crate::options::Options;
+use crate::privileges::Privileges;
 use crate::steps::Step;
 use crate::sys::{self, Arena, Stack, step};
+use crate::{caps, image, seccomp};
 
 const DEFAULT_PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_HOME: &CStr = c"HOME=/root";
@@ -40,6 +43,10 @@ pub struct Plan<'a> {
     pub parent: Option<[i32; 2]>,
     pub hostname: Option<&'a [u8]>,
     pub root: Root<'a>,
+    /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
+    pub mounts: Option<Mounts>,
+    /// Not with `--bare`, which gives up no right.
+    pub privileges: Option<Privileges>,
     /// `None`: the root directory, where entering the root leaves us anyway.
     pub workdir: Option<&'a CStr>,
     /// The paths to try, in order, each looked up in the image.
@@ -92,6 +99,8 @@ impl<'a> Plan<'a> {
                 None
             },
             root,
+            mounts: if options.bare { None } else { Some(mounts(options, namespaces)) },
+            privileges: if options.bare { None } else { Some(privileges(options)?) },
             workdir: match (options.workdir, root) {
                 (None, Root::Host) => Some(c"/"), // nothing else takes us there
                 (given, _) => given,
@@ -114,6 +123,41 @@ fn parent_pipe() -> Result<[i32; 2], Error<'static>> {
 fn default_namespaces(process: &Process) -> Clone {
     let all = Clone::NEWUTS | Clone::NEWPID | Clone::NEWNS | Clone::NEWIPC | Clone::NEWCGROUP;
     if process.euid == 0 { all } else { all | Clone::NEWUSER }
+}
+
+fn mounts(options: &Options, namespaces: Clone) -> Mounts {
+    Mounts {
+        borrowed: namespaces.contains(Clone::NEWUSER),
+        console: sys::ioctl_tcgets(sys::STDIN).is_ok(),
+        own_ipc: namespaces.contains(Clone::NEWIPC),
+        own_cgroup: namespaces.contains(Clone::NEWCGROUP),
+        masked: !options.privileged,
+    }
+}
+
+/// The default, less what is to be dropped, and what is to be added.
+fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> {
+    let (add, drop) = (options.cap_add, options.cap_drop);
+    let base = if options.privileged || add == caps::ALL { caps::ALL } else { caps::DEFAULT };
+    let add = if add == caps::ALL { 0 } else { add };
+    let named = add | if drop == caps::ALL { 0 } else { drop };
+    for number in (0..u64::BITS).filter(|number| named >> number & 1 != 0) {
+        step(Step::Capabilities, || {
+            let ours = sys::prctl_capbset_read(number).on(caps::name(number).unwrap_or(b""))?;
+            if !ours && add >> number & 1 != 0 {
+                let object = caps::name(number).unwrap_or(b"");
+                return Err(Fault { object, errno: Errno::EPERM });
+            }
+            Ok(())
+        })?;
+    }
+    let capabilities = base & !drop | add;
+    let filtered = !options.privileged && !options.unfiltered;
+    Ok(Privileges {
+        capabilities,
+        new_privs: options.new_privs,
+        filter: filtered.then(|| seccomp::program(capabilities)),
+    })
 }
 
 /// The image's name, unless one was given; the host's own where there is no image.

@@ -2,9 +2,9 @@
 //! the image, the working directory is its root, and no path leads back to the host.
 //!
 //! Hazards:
-//! 1. After `pivot_root(".", ".")` the old root lies on top of the new one. An absolute path
-//!    starts below it, in the image; but `..` from `/` climbs onto it, into the host. So until
-//!    `leave_host` only single names are looked up, and no link of the image is followed.
+//! 1. Until `enter` an absolute path names the host, and afterwards, until `leave_host`, `..` from
+//!    `/` climbs onto the old root, which lies on top of the new one. So all that is done to the
+//!    image is done before, by single names beneath `Tree`, and no link of the image is followed.
 //! 2. A plain chroot can be left again by whoever may call chroot: the file system above it is
 //!    still there. That is why the root must be a mount of its own, and why `chroot_only` exists
 //!    for `--bare` without a mount namespace, and for nothing else.
@@ -12,15 +12,23 @@
 //!    (fs/namespace.c, mount_too_revealing): so before `leave_host`, not after.
 //! 4. What MS_MOVE covers is still there. With CAP_SYS_ADMIN the cover can be unmounted, and
 //!    setns(2) into the same namespace looks its root up anew: the host's. No path does that, only
-//!    the capability; who has an initramfs for a root is not sealed in before it is dropped.
+//!    the capability, which a command has with `--bare`, `--privileged` or `--cap-add` alone.
 
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::error::{Error, On};
-use crate::flags::{Mnt, Ms, O};
+use crate::error::{Error, Fault, On};
+use crate::flags::{Mnt, MountAttr, Ms, O};
 use crate::steps::Step;
 use crate::sys::{self, skippable, step};
+
+/// The image as a mount of its own, held open: what is done to it needs no path. The descriptor
+/// leads nowhere that the container could not go by itself, and is closed by execve.
+#[derive(Clone, Copy)]
+pub struct Tree<'a> {
+    descriptor: i32,
+    image: &'a CStr,
+}
 
 /// Where the host's root is, once we have entered ours.
 #[must_use]
@@ -33,24 +41,91 @@ pub enum HostRoot {
     Around,
 }
 
-/// Makes `image` a mount of its own and the root of this mount namespace.
-/// pivot_root wants a mount point, which a directory becomes by being bound to itself.
-pub fn enter(image: &CStr) -> Result<HostRoot, Error<'_>> {
-    step(Step::BindRoot, || sys::mount_bind(image, image, Ms::REC).on(image))?;
-    step(Step::EnterRoot, || sys::chdir(image).on(image))?; // looked up again: it is the mount now
-    match pivot(image)? {
-        Pivot::Done => Ok(HostRoot::Above),
-        // The root is the initramfs, which nothing can be moved away from: cover it instead.
-        Pivot::Refused => {
-            step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
-            step(Step::Chroot, || sys::chroot(c".").on(image))?;
-            Ok(HostRoot::Beneath)
+const DIRECTORY: O = O::PATH.with(O::DIRECTORY).with(O::CLOEXEC);
+
+/// Makes `image` a mount of its own. pivot_root wants a mount point, which a directory becomes by
+/// being bound to itself.
+pub fn bind(image: &CStr) -> Result<(), Error<'_>> {
+    step(Step::BindRoot, || sys::mount_bind(image, image, Ms::REC).on(image))
+}
+
+/// No device of the image's works, in none of its mounts.
+pub fn without_devices(image: &CStr) -> Result<(), Error<'_>> {
+    skippable(Step::NoDevices, || match sys::mount_setattr(image, MountAttr::NODEV) {
+        // Before Linux 5.12 a flag is for one mount alone: so let there be but one. In a user
+        // namespace the kernel refuses to tear it from those below it, and we go no further.
+        Err(Errno::ENOSYS) => {
+            sys::mount_bind(image, image, Ms::empty()).on(image)?;
+            let flags = sys::mount_flags_of(image).on(image)?;
+            sys::mount_flags(image, flags | Ms::NODEV).on(image)
         }
-        Pivot::Skipped => {
-            step(Step::Chroot, || sys::chroot(c".").on(image))?;
-            Ok(HostRoot::Around)
+        answer => answer.on(image),
+    })
+}
+
+/// Opens what was bound.
+pub fn open(image: &CStr) -> Result<Tree<'_>, Error<'_>> {
+    step(Step::OpenRoot, || {
+        // Looked up again: it is the mount now.
+        let descriptor = sys::openat(sys::AT_FDCWD, image, DIRECTORY).on(image)?;
+        Ok(Tree { descriptor, image })
+    })
+}
+
+impl<'a> Tree<'a> {
+    /// Goes to the directory `name` of the image's root, which is made where it is missing. A link
+    /// there could name a directory of the host: it is not followed.
+    fn stand_in(self, name: &CStr) -> Result<(), Errno> {
+        let open = || sys::openat(self.descriptor, name, DIRECTORY | O::NOFOLLOW);
+        let directory = match open() {
+            Err(Errno::ENOENT) => {
+                sys::mkdirat(self.descriptor, name, 0o755)?;
+                open()?
+            }
+            opened => opened?,
+        };
+        sys::fchdir(directory)
+    }
+
+    /// Moves what is mounted at `from` onto the directory of that name in the image.
+    pub fn place(self, from: &'static CStr) -> Result<(), Fault<'static>> {
+        self.stand_in(single_name(from)).on(from)?;
+        sys::mount_move(from, c".").on(from)
+    }
+
+    /// Mounts a proc of our own in the image.
+    pub fn mount_proc(self) -> Result<(), Error<'static>> {
+        skippable(Step::Proc, || {
+            let proc = c"/proc";
+            self.stand_in(single_name(proc)).on(proc)?;
+            sys::mount_new(c"proc", c".", Ms::NOSUID | Ms::NODEV | Ms::NOEXEC).on(proc)
+        })
+    }
+
+    /// Makes it the root of this mount namespace.
+    pub fn enter(self) -> Result<HostRoot, Error<'a>> {
+        let image = self.image;
+        step(Step::EnterRoot, || sys::fchdir(self.descriptor).on(image))?;
+        match pivot(image)? {
+            Pivot::Done => Ok(HostRoot::Above),
+            // The root is the initramfs, which nothing can be moved away from: cover it instead.
+            Pivot::Refused => {
+                step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
+                step(Step::Chroot, || sys::chroot(c".").on(image))?;
+                Ok(HostRoot::Beneath)
+            }
+            Pivot::Skipped => {
+                step(Step::Chroot, || sys::chroot(c".").on(image))?;
+                Ok(HostRoot::Around)
+            }
         }
     }
+}
+
+/// `proc` of `/proc`.
+fn single_name(path: &'static CStr) -> &'static CStr {
+    let name = path.to_bytes_with_nul().get(1..).unwrap_or(b"\0");
+    CStr::from_bytes_with_nul(name).unwrap_or(c"")
 }
 
 enum Pivot {
@@ -69,29 +144,6 @@ fn pivot(image: &CStr) -> Result<Pivot, Error<'_>> {
         Err(Errno::EINVAL) => Ok(Pivot::Refused),
         answer => answer.map(|()| Pivot::Done).on(image),
     })
-}
-
-/// Mounts proc on the image's own `/proc`. A link there could name a directory of the host, so
-/// it is opened without following it, and the mount goes onto what was opened.
-pub fn mount_proc() -> Result<(), Error<'static>> {
-    skippable(Step::Proc, || {
-        let proc = open_proc().on(c"/proc")?;
-        sys::fchdir(proc).on(c"/proc")?;
-        sys::mount_new(c"proc", c".", Ms::NOSUID | Ms::NODEV | Ms::NOEXEC).on(c"/proc")?;
-        sys::chdir(c"/").on(c"/")
-    })
-}
-
-/// The image's `/proc`, made where it is missing.
-fn open_proc() -> Result<i32, Errno> {
-    let flags = O::PATH | O::DIRECTORY | O::NOFOLLOW | O::CLOEXEC;
-    match sys::openat(c"proc", flags) {
-        Err(Errno::ENOENT) => {
-            sys::mkdirat(c"proc", 0o555)?;
-            sys::openat(c"proc", flags)
-        }
-        opened => opened,
-    }
 }
 
 /// Cuts the way back.

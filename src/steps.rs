@@ -8,6 +8,7 @@ pub enum Step {
     Option = 1,
     Output,
     Trace,
+    OwnFile,
     Image,
     Close,
     Sigchld,
@@ -19,13 +20,27 @@ pub enum Step {
     Hostname,
     Private,
     BindRoot,
+    NoDevices,
+    OpenRoot,
+    Dev,
+    Proc,
+    Sys,
+    Mask,
+    Place,
     EnterRoot,
     PivotRoot,
     MoveRoot,
     Chroot,
-    Proc,
     LeaveHost,
     Workdir,
+    Keyring,
+    OomScore,
+    CoreDumps,
+    Umask,
+    HideMemory,
+    NoNewPrivs,
+    Filter,
+    Capabilities,
     Exec,
     Wait,
 }
@@ -54,10 +69,18 @@ const fn lesson(
 }
 
 /// In the order of `Step`.
-pub static LESSONS: [Lesson; 23] = [
+pub static LESSONS: [Lesson; 38] = [
     lesson(Step::Option, "option", None, "", ""),
     lesson(Step::Output, "output", None, "", ""),
     lesson(Step::Trace, "trace", None, "", ""),
+    lesson(
+        Step::OwnFile,
+        "own file",
+        None,
+        "Inside a container our file is to be the container's. An image can make it the host's, \
+         by a command that is a link to /proc/self/exe.",
+        "The container could write to the host's tinyctr (CVE-2019-5736).",
+    ),
     lesson(
         Step::Image,
         "image",
@@ -142,11 +165,66 @@ pub static LESSONS: [Lesson; 23] = [
         "pivot_root would refuse it (EINVAL).",
     ),
     lesson(
+        Step::NoDevices,
+        "refuse devices",
+        Some("nodev"),
+        "A device node in the image is a name for the machine's hardware, and nobody knows who \
+         made it. MS_NODEV closes them all.",
+        "Root inside could read the host's disk through a node of the image's.",
+    ),
+    lesson(
+        Step::OpenRoot,
+        "open root",
+        None,
+        "The path is looked up again: now it names the new mount. All that follows is done \
+         beneath this descriptor, by single names.",
+        "A link in the image could send us to a directory of the host.",
+    ),
+    lesson(
+        Step::Dev,
+        "make dev",
+        Some("dev"),
+        "A fresh /dev, with the devices that every program may expect, and terminals of its own. \
+         It is built over the host's: in this namespace nobody else looks.",
+        "Programs would find what the image has there: nothing that works.",
+    ),
+    lesson(
+        Step::Proc,
+        "mount proc",
+        Some("proc"),
+        "ps reads /proc, and a proc shows the PID namespace in which it was mounted.",
+        "ps would fail, or, with the host's /proc, lie (pid_namespaces(7)).",
+    ),
+    lesson(
+        Step::Sys,
+        "mount sys",
+        Some("sys"),
+        "/sys shows the machine, and is read-only here; of the control groups it shows our own.",
+        "Programs that ask for the number of processors would find none.",
+    ),
+    lesson(
+        Step::Mask,
+        "mask files",
+        Some("mask"),
+        "Much in /proc and /sys is for the owner of the machine: its memory, its keys, its \
+         settings. What tells too much is covered, what changes something is read-only.",
+        "Root inside could write to /proc/sys/kernel/core_pattern, and the host's kernel would \
+         run what it says (core(5)).",
+    ),
+    lesson(
+        Step::Place,
+        "place mounts",
+        Some("place"),
+        "What was built is moved onto the image's directory of that name, which is opened without \
+         following a link: one could name a directory of the host.",
+        "The container would see its image's own.",
+    ),
+    lesson(
         Step::EnterRoot,
         "enter root",
         None,
-        "The path is looked up again: now it names the new mount.",
-        "We would stand in the directory beneath it.",
+        "We go there.",
+        "pivot_root(2) would find us in a directory beneath the new mount.",
     ),
     lesson(
         Step::PivotRoot,
@@ -172,14 +250,6 @@ pub static LESSONS: [Lesson; 23] = [
         "They would start at the host's root.",
     ),
     lesson(
-        Step::Proc,
-        "mount proc",
-        Some("proc"),
-        "ps reads /proc, and a proc shows the PID namespace in which it was mounted. The place is \
-         opened without following a link: one could name a directory of the host.",
-        "ps would fail, or, with the host's /proc, lie (pid_namespaces(7)).",
-    ),
-    lesson(
         Step::LeaveHost,
         "leave host",
         Some("leave"),
@@ -190,8 +260,70 @@ pub static LESSONS: [Lesson; 23] = [
         Step::Workdir,
         "change directory",
         Some("workdir"),
-        "The command starts where it was told to, looked up inside.",
+        "The command starts where it was told to, looked up inside; and the kernel confirms that \
+         it is inside.",
         "It starts in the root directory.",
+    ),
+    lesson(
+        Step::Keyring,
+        "new keyring",
+        Some("keyring"),
+        "Keys know no namespace: a session keyring passes from process to process (keyrings(7)).",
+        "The command could use, and add to, the keys of whoever started tinyctr.",
+    ),
+    lesson(
+        Step::OomScore,
+        "reset oom score",
+        Some("oom"),
+        "Services like sshd are spared by the OOM killer, and so is what they start.",
+        "A container that eats all memory would be the last to go (proc_pid_oom_score_adj(5)).",
+    ),
+    lesson(
+        Step::CoreDumps,
+        "limit core dumps",
+        Some("core"),
+        "A core dump is handled on the host, by whoever core_pattern names, with the host's \
+         rights. A limit of one byte stops it, a pipe included (core(5)).",
+        "The host's handler would read what the container wrote.",
+    ),
+    lesson(
+        Step::Umask,
+        "set umask",
+        Some("umask"),
+        "Files inside get the permissions that everybody expects, not those of the caller.",
+        "With a umask of 0, every new file could be changed by every user.",
+    ),
+    lesson(
+        Step::HideMemory,
+        "hide memory",
+        Some("memory"),
+        "Until execve our memory is tinyctr's: no process may trace it or read it, our user's own \
+         included.",
+        "In a container that shares the PID namespace another could reach us through /proc.",
+    ),
+    lesson(
+        Step::NoNewPrivs,
+        "no new privileges",
+        Some("new-privs"),
+        "From here on execve gives nobody more rights than he has: the set-user-ID bit means \
+         nothing.",
+        "A file of the image would make root of any user inside.",
+    ),
+    lesson(
+        Step::Filter,
+        "filter calls",
+        Some("seccomp"),
+        "The kernel has hundreds of system calls, and most of its holes are in those that no \
+         program needs. A filter lets through the usual ones (seccomp(2)).",
+        "Every call of the kernel could be tried from inside.",
+    ),
+    lesson(
+        Step::Capabilities,
+        "drop capabilities",
+        Some("caps"),
+        "Root is what it may do (capabilities(7)). Those that touch the machine go: from what \
+         execve may give, and from what we have.",
+        "Root inside would be root outside: it could mount the host's disk.",
     ),
     lesson(
         Step::Exec,

@@ -6,6 +6,7 @@ use syscalls::{Errno, Sysno};
 
 use crate::arch::Strings;
 use crate::buf::{Buffer, Line};
+use crate::caps;
 use crate::errno::push_errno;
 use crate::flags::{self, Ended, Table};
 
@@ -66,24 +67,30 @@ pub enum Arg<'a> {
     Signed(isize),
     Unsigned(usize),
     Octal(u32),
+    /// As `mknod` has it: a file type and permissions.
+    Mode(u32),
+    /// The major and minor number of a device.
+    Device([u8; 2]),
+    Capability(u32),
+    /// The sets of `capset`: where they are, and the one that is permitted and effective.
+    Capabilities(usize, u64),
 }
 
-/// The structures that we fill in, all of them with zeros.
+/// The structures that we fill in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
     /// A `struct sigaction`.
     DefaultAction,
     /// A `struct timespec`.
     NoTime,
-}
-
-impl Filled {
-    fn text(self) -> &'static str {
-        match self {
-            Filled::DefaultAction => "{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}",
-            Filled::NoTime => "{tv_sec=0, tv_nsec=0}",
-        }
-    }
+    /// A `struct rlimit`.
+    LimitOfOne,
+    /// A `struct mount_attr` that sets these flags.
+    MountAttr(u32),
+    /// Version 3, our own process.
+    CapabilityHeader,
+    /// A `struct sock_fprog` of so many instructions.
+    Filter(u32),
 }
 
 // Six of them are made for every call, watched or not.
@@ -100,6 +107,8 @@ pub enum Shown {
     Entries,
     /// The status of `wait4`.
     Status,
+    /// The three sets of `capget`.
+    Capabilities,
     /// A structure, without its content.
     Struct,
     /// The two descriptors of `pipe2`.
@@ -115,6 +124,7 @@ impl Arg<'_> {
             Arg::Bytes(bytes) => bytes.as_ptr() as usize,
             Arg::Argv(strings) | Arg::Envp(strings) => strings.as_ptr() as usize,
             Arg::Out(address, _, _) | Arg::Struct(address, _) => address,
+            Arg::Capabilities(address, _) => address,
             Arg::Address(address) | Arg::ChildStack(address) => address,
             Arg::Null => 0,
             Arg::Fd(number) | Arg::Signal(number) => number as isize as usize,
@@ -123,7 +133,9 @@ impl Arg<'_> {
             Arg::OpenFlags(bits) | Arg::CloneFlags(bits) => bits as usize,
             Arg::Signed(number) => number as usize,
             Arg::Unsigned(number) => number,
-            Arg::Octal(mode) => mode as usize,
+            Arg::Octal(mode) | Arg::Mode(mode) => mode as usize,
+            Arg::Device([major, minor]) => usize::from(major) << 8 | usize::from(minor),
+            Arg::Capability(number) => number as usize,
         }
     }
 }
@@ -168,7 +180,7 @@ pub fn argument(line: &mut Buffer, arg: Arg, known: Known) {
             line.push_hex(strings.as_ptr() as u64).push(" /* ").push_decimal(count);
             line.push(if count == 1 { " var */" } else { " vars */" });
         }
-        Arg::Struct(_, filled) => drop(line.push(filled.text())),
+        Arg::Struct(address, filled) => structure(line, address, filled),
         Arg::Null => drop(line.push("NULL")),
         Arg::Address(address) => drop(line.push_hex(address as u64)),
         Arg::ChildStack(address) => drop(line.push("child_stack=").push_hex(address as u64)),
@@ -182,7 +194,11 @@ pub fn argument(line: &mut Buffer, arg: Arg, known: Known) {
             signal(line, (bits & 0xff) as i32);
         }
         Arg::OpenFlags(bits) => {
-            line.push(if bits & 3 == libc::O_WRONLY as u64 { "O_WRONLY" } else { "O_RDONLY" });
+            line.push(match bits as i32 & libc::O_ACCMODE {
+                libc::O_RDONLY => "O_RDONLY",
+                libc::O_WRONLY => "O_WRONLY",
+                _ => "O_RDWR",
+            });
             if bits & !3 != 0 {
                 line.push("|");
                 flag_word(line, bits & !3, flags::O::TABLE);
@@ -193,6 +209,62 @@ pub fn argument(line: &mut Buffer, arg: Arg, known: Known) {
         Arg::Signed(number) => signed(line, number),
         Arg::Unsigned(number) => drop(line.push_decimal(number as u64)),
         Arg::Octal(mode) => octal(line, mode),
+        Arg::Mode(mode) => {
+            line.push(if mode & libc::S_IFMT == libc::S_IFCHR { "S_IFCHR|" } else { "S_IFREG|" });
+            octal(line, mode & !libc::S_IFMT);
+        }
+        Arg::Device([major, minor]) => {
+            line.push("makedev(").push_hex(major.into()).push(", ").push_hex(minor.into());
+            line.push(")");
+        }
+        Arg::Capability(number) => capability(line, number),
+        Arg::Capabilities(_, set) => capability_sets(line, [set, set, 0]),
+    }
+}
+
+fn structure(line: &mut Buffer, address: usize, filled: Filled) {
+    match filled {
+        Filled::DefaultAction => line.push("{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}"),
+        Filled::NoTime => line.push("{tv_sec=0, tv_nsec=0}"),
+        Filled::LimitOfOne => line.push("{rlim_cur=1, rlim_max=1}"),
+        Filled::CapabilityHeader => line.push("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"),
+        Filled::MountAttr(flags) => {
+            flag_word(line.push("{attr_set="), flags.into(), flags::MountAttr::TABLE);
+            line.push(", attr_clr=0, propagation=0, userns_fd=0}")
+        }
+        Filled::Filter(length) => {
+            line.push("{len=").push_decimal(length.into()).push(", filter=");
+            line.push_hex(address as u64).push("}")
+        }
+    };
+}
+
+/// The three sets as strace(1) has them: `1<<CAP_CHOWN|1<<CAP_KILL`.
+fn capability_sets(line: &mut Buffer, sets: [u64; 3]) {
+    for (name, set) in ["{effective=", ", permitted=", ", inheritable="].iter().zip(sets) {
+        capabilities(line.push(name), set);
+    }
+    line.push("}");
+}
+
+fn capabilities(line: &mut Buffer, set: u64) {
+    let mut separator = "";
+    for number in (0..64).filter(|number| set >> number & 1 != 0) {
+        capability(line.push(separator).push("1<<"), number);
+        separator = "|";
+    }
+    line.push(if separator.is_empty() { "0" } else { "" });
+}
+
+fn capability(line: &mut Buffer, number: u32) {
+    match caps::name(number) {
+        Some(name) => {
+            line.push("CAP_");
+            for byte in name {
+                line.push([byte.to_ascii_uppercase()]);
+            }
+        }
+        None => drop(line.push_hex(number.into())),
     }
 }
 
@@ -286,6 +358,11 @@ fn written(line: &mut Buffer, address: usize, size: usize, shown: Shown, known: 
         Shown::Status => {
             let bytes = memory(address, size).try_into().unwrap_or([0; 4]);
             status(line, i32::from_ne_bytes(bytes));
+        }
+        Shown::Capabilities => {
+            let half = |at| memory(address + at, 4).try_into().map_or(0, u32::from_ne_bytes);
+            let set = |at| u64::from(half(at)) | u64::from(half(at + 12)) << 32;
+            capability_sets(line, [set(0), set(4), set(8)]);
         }
         Shown::Entries => {
             let entries = flags::directory_entries(memory(address, size.min(returned)));

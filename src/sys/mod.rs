@@ -13,16 +13,19 @@ use core::mem::{size_of_val, transmute};
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
-use crate::flags::{Clone, Ended, Mnt, Ms, O};
+use crate::flags::{Clone, Ended, Mnt, MountAttr, Ms, O};
+use crate::seccomp::Instruction;
 use crate::trace::{Arg, Call, Door, Filled, Shown};
 
 use memory::Resident;
 pub use memory::{Arena, Stack, map_memory};
 pub use watch::{Format, Orders, begin_watch, end_rehearsal, is_watchers, skippable, skips, step};
 
-/// Relative paths start at the working directory.
-const CWD: Arg = Arg::Fd(libc::AT_FDCWD);
+/// Instead of a directory: relative paths start at the working directory.
+pub const AT_FDCWD: i32 = libc::AT_FDCWD;
+const CWD: Arg = Arg::Fd(AT_FDCWD);
 
+pub const STDIN: i32 = 0;
 pub const STDOUT: i32 = 1;
 pub const STDERR: i32 = 2;
 
@@ -86,10 +89,10 @@ pub fn write_all(fd: i32, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `openat(AT_FDCWD, path, flags)`, [open(2)](https://man7.org/linux/man-pages/man2/open.2.html).
+/// `openat(directory, path, flags)`, [open(2)](https://man7.org/linux/man-pages/man2/open.2.html).
 /// Not `open`: newer architectures lack it.
-pub fn openat(path: &CStr, flags: O) -> Result<i32, Errno> {
-    let args = [CWD, Arg::Str(path), Arg::OpenFlags(flags.bits())];
+pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
+    let args = [Arg::Fd(directory), Arg::Str(path), Arg::OpenFlags(flags.bits())];
     let mut call = call!(Open, openat, args);
     if flags.contains(O::WRONLY) {
         call.door = Door::Shut;
@@ -152,11 +155,69 @@ pub fn getcwd(path: &mut [u8]) -> Result<&[u8], Errno> {
     Ok(path.get(..length.saturating_sub(1)).unwrap_or(&[])) // the kernel counts the NUL
 }
 
-/// `mkdirat(AT_FDCWD, path, mode)`,
-/// [mkdir(2)](https://man7.org/linux/man-pages/man2/mkdir.2.html).
-pub fn mkdirat(path: &CStr, mode: u32) -> Result<(), Errno> {
+/// `mkdirat(directory, path, mode)`,
+/// [mkdir(2)](https://man7.org/linux/man-pages/man2/mkdir.2.html). The umask is taken from `mode`.
+pub fn mkdirat(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
+    let args = [Arg::Fd(directory), Arg::Str(path), Arg::Octal(mode)];
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, mkdirat, [CWD, Arg::Str(path), Arg::Octal(mode)])) }.map(drop)
+    unsafe { enter(call!(Shut, mkdirat, args)) }.map(drop)
+}
+
+/// `mknodat(AT_FDCWD, path, S_IFCHR | mode, makedev(major, minor))`,
+/// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): a character device.
+/// `EPERM` without CAP_MKNOD in the initial user namespace.
+pub fn mknodat(path: &CStr, mode: u32, [major, minor]: [u8; 2]) -> Result<(), Errno> {
+    let args =
+        [CWD, Arg::Str(path), Arg::Mode(libc::S_IFCHR | mode), Arg::Device([major, minor])];
+    // SAFETY: as in `openat`.
+    unsafe { enter(call!(Shut, mknodat, args)) }.map(drop)
+}
+
+/// `mknodat(AT_FDCWD, path, S_IFREG | mode, 0)`,
+/// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): an empty file, in one call and
+/// without a descriptor; `EEXIST` where anything is there.
+pub fn make_file(path: &CStr, mode: u32) -> Result<(), Errno> {
+    let args = [CWD, Arg::Str(path), Arg::Mode(libc::S_IFREG | mode)];
+    // SAFETY: as in `openat`. For a file the kernel ignores the fourth argument.
+    unsafe { enter(call!(Shut, mknodat, args)) }.map(drop)
+}
+
+/// `symlinkat(target, AT_FDCWD, path)`,
+/// [symlink(2)](https://man7.org/linux/man-pages/man2/symlink.2.html).
+pub fn symlinkat(target: &CStr, path: &CStr) -> Result<(), Errno> {
+    // SAFETY: as in `openat`.
+    unsafe { enter(call!(Shut, symlinkat, [Arg::Str(target), CWD, Arg::Str(path)])) }.map(drop)
+}
+
+/// `read(fd, buf, count)`, [read(2)](https://man7.org/linux/man-pages/man2/read.2.html).
+pub fn read(fd: i32, bytes: &mut [u8]) -> Result<&[u8], Errno> {
+    let buffer = Arg::Out(bytes.as_mut_ptr() as usize, bytes.len() as u32, Shown::Text);
+    let args = [Arg::Fd(fd), buffer, Arg::Unsigned(bytes.len())];
+    // SAFETY: the kernel writes at most `count` bytes to a buffer that is ours alone.
+    let length = unsafe { enter(call!(Open, read, args)) }?;
+    Ok(bytes.get(..length).unwrap_or(&[]))
+}
+
+/// `faccessat(fd, ".", F_OK)`,
+/// [access(2)](https://man7.org/linux/man-pages/man2/access.2.html): only a directory has a `.`;
+/// `ENOTDIR` for what else is open, `EBADF` for what is not.
+pub fn is_directory(fd: i32) -> Result<(), Errno> {
+    let mode = Arg::Named(libc::F_OK as u32, "F_OK");
+    // SAFETY: as in `openat`.
+    unsafe { enter(call!(Open, faccessat, [Arg::Fd(fd), Arg::Str(c"."), mode])) }.map(drop)
+}
+
+/// `newfstatat(AT_FDCWD, path, &stat, 0)`,
+/// [stat(2)](https://man7.org/linux/man-pages/man2/stat.2.html): device and inode, which no two
+/// files have in common.
+pub fn identity(path: &CStr) -> Result<[u64; 2], Errno> {
+    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+    let out = Arg::Out(stat.as_mut_ptr() as usize, size_of_val(&stat) as u32, Shown::Struct);
+    // SAFETY: the kernel writes its `struct stat`, which is the one of libc on this machine.
+    unsafe { enter(call!(Open, newfstatat, [CWD, Arg::Str(path), out, Arg::Unsigned(0)])) }?;
+    // SAFETY: it succeeded, so all of it is written.
+    let stat = unsafe { stat.assume_init() };
+    Ok([stat.st_dev, stat.st_ino])
 }
 
 /// `ioctl(fd, TCGETS, &termios)`,
@@ -186,33 +247,79 @@ pub fn sethostname(name: &[u8]) -> Result<(), Errno> {
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): a change of propagation. The
 /// source is ignored.
 pub fn mount_propagation(target: &CStr, flags: Ms) -> Result<(), Errno> {
-    mount(Arg::Str(c"none"), target, Arg::Null, flags)
+    mount(Arg::Str(c"none"), target, Arg::Null, flags, Arg::Null)
 }
 
 /// `mount(source, target, NULL, MS_BIND | flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html).
 pub fn mount_bind(source: &CStr, target: &CStr, flags: Ms) -> Result<(), Errno> {
-    mount(Arg::Str(source), target, Arg::Null, Ms::BIND | flags)
+    mount(Arg::Str(source), target, Arg::Null, Ms::BIND | flags, Arg::Null)
+}
+
+/// `mount("none", target, NULL, MS_REMOUNT | MS_BIND | flags, NULL)`,
+/// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): other flags for a mount, not
+/// for the file system under it.
+pub fn mount_flags(target: &CStr, flags: Ms) -> Result<(), Errno> {
+    let flags = Ms::REMOUNT | Ms::BIND | flags;
+    mount(Arg::Str(c"none"), target, Arg::Null, flags, Arg::Null)
 }
 
 /// `mount(source, target, NULL, MS_MOVE, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html).
 pub fn mount_move(source: &CStr, target: &CStr) -> Result<(), Errno> {
-    mount(Arg::Str(source), target, Arg::Null, Ms::MOVE)
+    mount(Arg::Str(source), target, Arg::Null, Ms::MOVE, Arg::Null)
 }
 
 /// `mount(fstype, target, fstype, flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html). The source of a virtual file
 /// system is a word for `/proc/mounts`; its type is the customary one.
 pub fn mount_new(fstype: &CStr, target: &CStr, flags: Ms) -> Result<(), Errno> {
-    mount(Arg::Str(fstype), target, Arg::Str(fstype), flags)
+    mount(Arg::Str(fstype), target, Arg::Str(fstype), flags, Arg::Null)
 }
 
-fn mount(source: Arg, target: &CStr, fstype: Arg, flags: Ms) -> Result<(), Errno> {
+/// `mount(fstype, target, fstype, flags, data)`,
+/// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): with options of the file system.
+pub fn mount_with(fstype: &CStr, target: &CStr, flags: Ms, data: &CStr) -> Result<(), Errno> {
+    mount(Arg::Str(fstype), target, Arg::Str(fstype), flags, Arg::Str(data))
+}
+
+#[inline(never)] // the story mounts a lot
+fn mount(source: Arg, target: &CStr, fstype: Arg, flags: Ms, data: Arg) -> Result<(), Errno> {
     let flags = Arg::Flags(flags.bits(), Ms::TABLE);
     // SAFETY: the kernel copies the strings and keeps no pointer.
-    unsafe { enter(call!(Shut, mount, [source, Arg::Str(target), fstype, flags, Arg::Null])) }
+    unsafe { enter(call!(Shut, mount, [source, Arg::Str(target), fstype, flags, data])) }.map(drop)
+}
+
+/// `mount_setattr(AT_FDCWD, path, AT_RECURSIVE, {attr_set=flags}, 32)`,
+/// [mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html), since Linux
+/// 5.12: flags for a mount and all mounts below it.
+pub fn mount_setattr(path: &CStr, flags: MountAttr) -> Result<(), Errno> {
+    let attr = [flags.bits(), 0, 0, 0]; // attr_set, attr_clr, propagation, userns_fd
+    let recursive = Arg::Named(libc::AT_RECURSIVE as u32, "AT_RECURSIVE");
+    let size = Arg::Unsigned(size_of_val(&attr));
+    let attr = Arg::Struct(attr.as_ptr() as usize, Filled::MountAttr(flags.bits() as u32));
+    // SAFETY: the kernel reads the path and the four words, and keeps no pointer.
+    unsafe { enter(call!(Shut, mount_setattr, [CWD, Arg::Str(path), recursive, attr, size])) }
         .map(drop)
+}
+
+/// `statfs(path, &buf)`, [statfs(2)](https://man7.org/linux/man-pages/man2/statfs.2.html): the
+/// flags of the mount that `path` is in. A remount must repeat them, or take them away.
+pub fn mount_flags_of(path: &CStr) -> Result<Ms, Errno> {
+    // include/linux/statfs.h: all flags that a mount can have are the MS_ ones, but for this.
+    const ST_RELATIME: u64 = 0x1000;
+    const SAME: u64 =
+        libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME
+            | libc::MS_NODIRATIME;
+    // struct statfs of a 64-bit machine: type, bsize, blocks, bfree, bavail, files, ffree, fsid,
+    // namelen, frsize, flags, and four to spare.
+    let mut statfs = [0_u64; 15];
+    let out = Arg::Out(statfs.as_mut_ptr() as usize, size_of_val(&statfs) as u32, Shown::Struct);
+    // SAFETY: the kernel writes its `struct statfs`, which is as long as that.
+    unsafe { enter(call!(Open, statfs, [Arg::Str(path), out])) }?;
+    let flags = statfs[10];
+    let relatime = if flags & ST_RELATIME == 0 { 0 } else { libc::MS_RELATIME };
+    Ok(Ms::from_bits(flags & SAME | relatime))
 }
 
 /// `umount2(target, flags)`, [umount(2)](https://man7.org/linux/man-pages/man2/umount.2.html).
@@ -302,6 +409,114 @@ pub fn prctl_set_pdeathsig(signal: i32) -> Result<(), Errno> {
     let option = Arg::Named(libc::PR_SET_PDEATHSIG as u32, "PR_SET_PDEATHSIG");
     // SAFETY: the call touches no memory of ours.
     unsafe { enter(call!(Shut, prctl, [option, Arg::Signal(signal)])) }.map(drop)
+}
+
+/// `prctl(PR_SET_DUMPABLE, 0)`,
+/// [PR_SET_DUMPABLE(2const)](https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html):
+/// no process without CAP_SYS_PTRACE looks into this memory. It holds for the memory, so for all
+/// that share it, and until execve.
+pub fn prctl_set_undumpable() -> Result<(), Errno> {
+    prctl(&[Arg::Named(libc::PR_SET_DUMPABLE as u32, "PR_SET_DUMPABLE"), SUID_DUMP_DISABLE])
+}
+
+const SUID_DUMP_DISABLE: Arg = Arg::Named(0, "SUID_DUMP_DISABLE");
+
+/// `prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`, [PR_SET_NO_NEW_PRIVS(2const)](
+/// https://man7.org/linux/man-pages/man2/PR_SET_NO_NEW_PRIVS.2const.html): execve gives nobody
+/// more than he has, for good.
+pub fn prctl_set_no_new_privs() -> Result<(), Errno> {
+    let option = Arg::Named(libc::PR_SET_NO_NEW_PRIVS as u32, "PR_SET_NO_NEW_PRIVS");
+    let zero = Arg::Unsigned(0);
+    prctl(&[option, Arg::Unsigned(1), zero, zero, zero])
+}
+
+/// `prctl(PR_CAPBSET_READ, capability)`,
+/// [PR_CAPBSET_READ(2const)](https://man7.org/linux/man-pages/man2/PR_CAPBSET_READ.2const.html):
+/// may execve ever give it to us? `EINVAL` for a capability that this kernel doesn't know.
+pub fn prctl_capbset_read(capability: u32) -> Result<bool, Errno> {
+    let option = Arg::Named(libc::PR_CAPBSET_READ as u32, "PR_CAPBSET_READ");
+    let args = [option, Arg::Capability(capability)];
+    // SAFETY: the call touches no memory of ours.
+    unsafe { enter(call!(Open, prctl, args)) }.map(|answer| answer == 1)
+}
+
+/// `prctl(PR_CAPBSET_DROP, capability)`,
+/// [PR_CAPBSET_DROP(2const)](https://man7.org/linux/man-pages/man2/PR_CAPBSET_DROP.2const.html).
+/// Needs CAP_SETPCAP; `EINVAL` for a capability that this kernel doesn't know.
+pub fn prctl_capbset_drop(capability: u32) -> Result<(), Errno> {
+    let option = Arg::Named(libc::PR_CAPBSET_DROP as u32, "PR_CAPBSET_DROP");
+    prctl(&[option, Arg::Capability(capability)])
+}
+
+fn prctl(args: &[Arg]) -> Result<(), Errno> {
+    // SAFETY: no option that we use touches memory.
+    unsafe { enter(Call { number: Sysno::prctl, name: "prctl", args, door: Door::Shut }) }.map(drop)
+}
+
+/// `capget({_LINUX_CAPABILITY_VERSION_3, 0}, data)`,
+/// [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html): our permitted set.
+pub fn capget() -> Result<u64, Errno> {
+    let mut data = [0_u32; 6]; // twice effective, permitted, inheritable: the low halves first
+    let header = Arg::Struct(CAPABILITY_HEADER.as_ptr() as usize, Filled::CapabilityHeader);
+    let size = size_of_val(&data) as u32;
+    let out = Arg::Out(data.as_mut_ptr() as usize, size, Shown::Capabilities);
+    // SAFETY: the kernel reads the header, whose version it knows since 2.6.26, and so doesn't
+    // write to it; it writes six words that are ours.
+    unsafe { enter(call!(Open, capget, [header, out])) }?;
+    Ok(u64::from(data[1]) | u64::from(data[4]) << 32)
+}
+
+/// `capset({_LINUX_CAPABILITY_VERSION_3, 0}, data)`,
+/// [capset(2)](https://man7.org/linux/man-pages/man2/capset.2.html): permitted and effective.
+/// Nothing is inheritable, and so nothing stays ambient.
+pub fn capset(set: u64) -> Result<(), Errno> {
+    let [low, high] = [set as u32, (set >> 32) as u32];
+    let data = [low, low, 0, high, high, 0];
+    let header = Arg::Struct(CAPABILITY_HEADER.as_ptr() as usize, Filled::CapabilityHeader);
+    let sets = Arg::Capabilities(data.as_ptr() as usize, set);
+    // SAFETY: the kernel reads both, and keeps no pointer.
+    unsafe { enter(call!(Shut, capset, [header, sets])) }.map(drop)
+}
+
+/// include/uapi/linux/capability.h: _LINUX_CAPABILITY_VERSION_3, and pid 0 for ourselves.
+static CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER, 0, {len, filter})`,
+/// [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html). Needs no_new_privs, or
+/// CAP_SYS_ADMIN.
+pub fn seccomp_set_mode_filter(filter: &[Instruction]) -> Result<(), Errno> {
+    let length = filter.len();
+    let program = [length, filter.as_ptr() as usize]; // struct sock_fprog: a short, then a pointer
+    let operation = Arg::Named(libc::SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER");
+    let program = Arg::Struct(program.as_ptr() as usize, Filled::Filter(length as u32));
+    // SAFETY: the kernel copies the program, and keeps no pointer.
+    unsafe { enter(call!(Shut, seccomp, [operation, Arg::Unsigned(0), program])) }.map(drop)
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)`, [keyctl(2)](
+/// https://man7.org/linux/man-pages/man2/keyctl.2.html): a new session keyring without a name.
+pub fn keyctl_join_session_keyring() -> Result<(), Errno> {
+    let operation =
+        Arg::Named(libc::KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING");
+    // SAFETY: the call touches no memory of ours.
+    unsafe { enter(call!(Shut, keyctl, [operation, Arg::Null])) }.map(drop)
+}
+
+/// `prlimit64(0, RLIMIT_CORE, {1, 1}, NULL)`,
+/// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
+pub fn limit_core_dumps() -> Result<(), Errno> {
+    let limit = [1_u64; 2]; // rlim_cur, rlim_max
+    let resource = Arg::Named(libc::RLIMIT_CORE as u32, "RLIMIT_CORE");
+    let limit = Arg::Struct(limit.as_ptr() as usize, Filled::LimitOfOne);
+    // SAFETY: the kernel reads two words, and writes nowhere.
+    unsafe { enter(call!(Shut, prlimit64, [Arg::Unsigned(0), resource, limit, Arg::Null])) }
+        .map(drop)
+}
+
+/// `umask(mask)`, [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html). It can't fail.
+pub fn umask(mask: u32) {
+    // SAFETY: the call touches no memory of ours.
+    let _infallible = unsafe { enter(call!(Shut, umask, [Arg::Octal(mask)])) };
 }
 
 /// `pipe2(fds, O_CLOEXEC)`, [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html).
@@ -397,7 +612,7 @@ mod tests {
 
     #[test]
     fn write_all_reports_a_full_disk() {
-        let fd = openat(c"/dev/full", O::WRONLY | O::CLOEXEC).expect("/dev/full opens");
+        let fd = openat(AT_FDCWD, c"/dev/full", O::WRONLY | O::CLOEXEC).expect("/dev/full opens");
         assert_eq!(write_all(fd, b"x"), Err(Errno::ENOSPC));
         close(fd).expect("it was open");
     }

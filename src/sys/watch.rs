@@ -69,7 +69,7 @@ pub(super) struct Watch {
     script: Script,
     namespaces: observe::Namespaces,
     /// The steps that were told, a bit each: a step may be taken on both sides of the clone.
-    told: u32,
+    told: u64,
     /// The caller's dispositions of `QUIET`, as rt_sigaction(2) gave them.
     callers: [Action; QUIET.len()],
 }
@@ -350,8 +350,8 @@ impl Watch {
         }
         self.step = Some(step);
         let lesson = step.lesson();
-        let told = self.told >> step as u32 & 1 != 0;
-        self.told |= 1 << step as u32;
+        let told = self.told >> step as u64 & 1 != 0;
+        self.told |= 1 << step as u64;
         if self.explain && !told && !lesson.why.is_empty() {
             self.remark(&[lesson.name.as_bytes(), b": ", lesson.why.as_bytes()]);
             if !lesson.without.is_empty() {

@@ -1,0 +1,100 @@
+//! Level 1. Capabilities by name, and the set that a container has
+//! ([capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)).
+
+/// The names, by number from 0 on, without their `CAP_`: include/uapi/linux/capability.h.
+const NAMES: &[u8] = b"chown dac_override dac_read_search fowner fsetid kill setgid setuid \
+    setpcap linux_immutable net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner \
+    sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource \
+    sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override mac_admin \
+    syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore";
+
+/// A bit for each, as the kernel has it.
+pub type Set = u64;
+
+/// Those that only a later kernel knows, too.
+pub const ALL: Set = !0;
+
+pub const SETPCAP: u32 = 8;
+
+/// The usual fourteen, which docker and podman give as well: enough to install packages and to
+/// drop one's own rights, not enough to touch the machine.
+pub const DEFAULT: Set = {
+    const FOURTEEN: [u32; 14] = [
+        0,       // chown
+        1,       // dac_override
+        3,       // fowner
+        4,       // fsetid
+        5,       // kill
+        6,       // setgid
+        7,       // setuid
+        SETPCAP, // to drop more of them
+        10,      // net_bind_service
+        13,      // net_raw
+        18,      // sys_chroot
+        27,      // mknod: what is made can't be opened, no mount of the container's allows it
+        29,      // audit_write
+        31,      // setfcap
+    ];
+    let mut set = 0;
+    let mut at = 0;
+    while at < FOURTEEN.len() {
+        set |= 1 << FOURTEEN[at];
+        at += 1;
+    }
+    set
+};
+
+/// `chown` for 0; a capability that is newer than this list has no name.
+pub fn name(number: u32) -> Option<&'static [u8]> {
+    NAMES.split(|&byte| byte == b' ').nth(number as usize)
+}
+
+/// A list such as `chown,CAP_SYS_ADMIN`, or `all`; `None` where it names one that there isn't.
+pub fn parse(list: &[u8]) -> Option<Set> {
+    let mut set = 0;
+    for word in list.split(|&byte| byte == b',') {
+        let bare = match word.split_at_checked(4) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(b"cap_") => rest,
+            _ => word,
+        };
+        if bare.eq_ignore_ascii_case(b"all") {
+            set = ALL;
+            continue;
+        }
+        let mut names = NAMES.split(|&byte| byte == b' ');
+        set |= 1 << names.position(|name| name.eq_ignore_ascii_case(bare))?;
+    }
+    Some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_the_kernels_numbers() {
+        // include/uapi/linux/capability.h
+        for (number, expected) in [(0, "chown"), (8, "setpcap"), (21, "sys_admin"), (39, "bpf")] {
+            assert_eq!(name(number), Some(expected.as_bytes()));
+            assert_eq!(parse(expected.as_bytes()), Some(1 << number));
+        }
+        assert_eq!(name(40), Some(&b"checkpoint_restore"[..]));
+        assert_eq!(name(41), None);
+    }
+
+    #[test]
+    fn a_list_is_of_names_in_either_case_with_or_without_their_prefix() {
+        assert_eq!(parse(b"chown,CAP_DAC_OVERRIDE,Cap_Kill"), Some(1 | 1 << 1 | 1 << 5));
+        assert_eq!(parse(b"all"), Some(ALL));
+        assert_eq!(parse(b"ALL,chown"), Some(ALL));
+        for bad in ["", "chown,", ",chown", "cap_", "chow", "chown kill", "cap_cap_chown", "none"] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_fourteen() {
+        assert_eq!(DEFAULT, 0xa804_25fb); // what docker's containers show as CapEff
+        assert_eq!(DEFAULT.count_ones(), 14);
+    }
+}

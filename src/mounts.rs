@@ -1,0 +1,206 @@
+//! Level 5. What a container finds in `/dev`, `/proc` and `/sys`, whatever its image has there.
+//!
+//! Each is built where the host has its own: our mount namespace is a copy, in which that name may
+//! be covered, and no path that is looked up here is the image's. Once it is finished it is moved
+//! into the image, in one piece (`root::place`).
+
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use crate::error::{Error, Fault, On};
+use crate::flags::{Mnt, MountAttr, Ms};
+use crate::steps::Step;
+use crate::sys::{self, skippable};
+
+/// What differs from container to container.
+#[derive(Clone, Copy)]
+pub struct Mounts {
+    /// Our own user namespace: no device can be made there, and no group 5 may be mapped.
+    pub borrowed: bool,
+    /// Standard input is a terminal, and becomes `/dev/console`.
+    pub console: bool,
+    /// With a namespace of its own: message queues, and a cgroup to show.
+    pub own_ipc: bool,
+    pub own_cgroup: bool,
+    /// What tells or changes too much of the machine is hidden or read-only.
+    pub masked: bool,
+}
+
+const DEV: &CStr = c"/dev";
+const PROC: &CStr = c"/proc";
+const SYS: &CStr = c"/sys";
+
+/// By name: where it is made, and where in the host's `/dev` it is.
+struct Device {
+    path: &'static CStr,
+    name: &'static CStr,
+    number: [u8; 2],
+}
+
+const fn device(path: &'static CStr, name: &'static CStr, number: [u8; 2]) -> Device {
+    Device { path, name, number }
+}
+
+/// [null(4)](https://man7.org/linux/man-pages/man4/null.4.html) and its like; their numbers are
+/// those of Documentation/admin-guide/devices.txt.
+static DEVICES: [Device; 6] = [
+    device(c"/dev/null", c"null", [1, 3]),
+    device(c"/dev/zero", c"zero", [1, 5]),
+    device(c"/dev/full", c"full", [1, 7]),
+    device(c"/dev/random", c"random", [1, 8]),
+    device(c"/dev/urandom", c"urandom", [1, 9]),
+    device(c"/dev/tty", c"tty", [5, 0]),
+];
+
+static LINKS: [[&CStr; 2]; 5] = [
+    [c"/proc/self/fd", c"/dev/fd"],
+    [c"/proc/self/fd/0", c"/dev/stdin"],
+    [c"/proc/self/fd/1", c"/dev/stdout"],
+    [c"/proc/self/fd/2", c"/dev/stderr"],
+    [c"pts/ptmx", c"/dev/ptmx"],
+];
+
+/// A file system of which nothing is a program, a device, or a way to more rights.
+const INERT: Ms = Ms::NOSUID.with(Ms::NODEV).with(Ms::NOEXEC);
+
+/// `/dev`: the devices that every program may expect, terminals and shared memory of its own.
+pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
+    skippable(Step::Dev, || {
+        sys::chdir(DEV).on(DEV)?; // the host's: what can't be made is borrowed from there
+        sys::umask(0);
+        let flags = Ms::NOSUID | Ms::NOEXEC;
+        sys::mount_with(c"tmpfs", DEV, flags, c"mode=755,size=64k").on(DEV)?;
+        for device in &DEVICES {
+            make_device(device, mounts.borrowed).on(device.path)?;
+        }
+        for [target, link] in LINKS {
+            sys::symlinkat(target, link).on(link)?;
+        }
+        let options = if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS };
+        let flags = Ms::NOSUID | Ms::NOEXEC;
+        make_directory(c"devpts", c"/dev/pts", flags, options)?;
+        make_directory(c"tmpfs", c"/dev/shm", INERT, c"mode=1777,size=64m")?;
+        if mounts.own_ipc {
+            make_directory(c"mqueue", c"/dev/mqueue", INERT, c"")?;
+        }
+        if mounts.console {
+            let console = c"/dev/console";
+            sys::make_file(console, 0o600).on(console)?;
+            sys::mount_bind(c"/proc/self/fd/0", console, Ms::empty()).on(console)?;
+        }
+        Ok(())
+    })
+}
+
+/// [devpts(5)](https://www.kernel.org/doc/html/latest/filesystems/devpts.html): an instance of its
+/// own since Linux 4.7, before that by `newinstance`. Group 5 is `tty` wherever there is one.
+const TERMINALS: &CStr = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
+const TERMINALS_OF_ONE: &CStr = c"newinstance,ptmxmode=0666,mode=0620";
+
+/// A node where we may make one, else the host's own bound to an empty file.
+fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
+    if !borrowed {
+        match sys::mknodat(device.path, 0o666, device.number) {
+            Err(Errno::EPERM) => {} // no CAP_MKNOD, or a cgroup of devices around us
+            answer => return answer,
+        }
+    }
+    sys::make_file(device.path, 0o666)?;
+    sys::mount_bind(device.name, device.path, Ms::empty())
+}
+
+fn make_directory(
+    fstype: &'static CStr,
+    path: &'static CStr,
+    flags: Ms,
+    options: &'static CStr,
+) -> Result<(), Fault<'static>> {
+    sys::mkdirat(sys::AT_FDCWD, path, 0o755).on(path)?;
+    sys::mount_with(fstype, path, flags, options).on(path)
+}
+
+/// `/proc`: what ps reads, the processes of this PID namespace.
+pub fn make_proc() -> Result<(), Error<'static>> {
+    skippable(Step::Proc, || sys::mount_new(c"proc", PROC, INERT).on(PROC))
+}
+
+/// `/sys`: read-only, with nothing of the control groups but our own.
+pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
+    let flags = if mounts.masked { INERT | Ms::RDONLY } else { INERT };
+    skippable(Step::Sys, || {
+        // The host's own sysfs may be the very same one, and is not mounted on itself (EBUSY).
+        sys::mount_new(c"tmpfs", SYS, flags).on(SYS)?;
+        match sys::mount_new(c"sysfs", SYS, flags) {
+            // The network namespace belongs to another user namespace.
+            Err(Errno::EPERM) => borrow_sys().on(SYS)?,
+            answer => answer.on(SYS)?,
+        }
+        let cgroup = c"/sys/fs/cgroup";
+        if !mounts.own_cgroup {
+            return Ok(());
+        }
+        match sys::mount_new(c"cgroup2", cgroup, flags) {
+            // A kernel without it, or without control groups at all: an empty directory stays.
+            Err(Errno::ENODEV | Errno::ENOENT) => Ok(()),
+            answer => answer.on(cgroup),
+        }
+    })
+}
+
+/// The host's `/sys`, all of it read-only; or, before Linux 5.12, an empty directory.
+fn borrow_sys() -> Result<(), Errno> {
+    sys::umount2(SYS, Mnt::DETACH)?;
+    sys::mount_bind(SYS, SYS, Ms::REC)?;
+    let inert = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
+    match sys::mount_setattr(SYS, inert) {
+        Err(Errno::ENOSYS) => sys::mount_new(c"tmpfs", SYS, INERT | Ms::RDONLY),
+        answer => answer,
+    }
+}
+
+/// What of `/proc` and `/sys` tells about the machine, or about other containers on it.
+static HIDDEN_FILES: [&CStr; 7] = [
+    c"/proc/interrupts",
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/latency_stats",
+    c"/proc/sched_debug",
+    c"/proc/timer_list",
+    c"/proc/timer_stats",
+];
+
+static HIDDEN_DIRECTORIES: [&CStr; 6] = [
+    c"/proc/acpi",
+    c"/proc/asound",
+    c"/proc/scsi",
+    c"/sys/dev/block",
+    c"/sys/devices/virtual/powercap",
+    c"/sys/firmware",
+];
+
+/// What of `/proc` changes the machine.
+static READ_ONLY: [&CStr; 5] =
+    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+
+/// Covers what runc and podman cover: with the null device, with nothing, with itself read-only.
+pub fn mask() -> Result<(), Error<'static>> {
+    skippable(Step::Mask, || {
+        for file in HIDDEN_FILES {
+            where_there(sys::mount_bind(c"/dev/null", file, Ms::empty())).on(file)?;
+        }
+        for directory in HIDDEN_DIRECTORIES {
+            where_there(sys::mount_new(c"tmpfs", directory, INERT | Ms::RDONLY)).on(directory)?;
+        }
+        for path in READ_ONLY {
+            let bound = sys::mount_bind(path, path, Ms::empty());
+            let sealed = bound.and_then(|()| sys::mount_flags(path, INERT | Ms::RDONLY));
+            where_there(sealed).on(path)?;
+        }
+        Ok(())
+    })
+}
+
+/// Not every kernel has every file.
+fn where_there(covered: Result<(), Errno>) -> Result<(), Errno> {
+    if covered == Err(Errno::ENOENT) { Ok(()) } else { covered }
+}

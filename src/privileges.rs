@@ -1,0 +1,85 @@
+//! Level 5. What the command may do: the last things before it runs, since what comes before needs
+//! the rights that are given up here.
+//!
+//! Hazard: the order. A filter may be installed by who has no_new_privs or CAP_SYS_ADMIN, so the
+//! filter comes before the capabilities go; it lets prctl(2), capset(2) and execve(2) pass.
+
+use syscalls::Errno;
+
+use crate::caps::{self, Set};
+use crate::error::{Error, Fault, On};
+use crate::flags::O;
+use crate::seccomp::Instruction;
+use crate::steps::Step;
+use crate::sys::{self, skippable};
+
+/// What the command gets.
+pub struct Privileges {
+    pub capabilities: Set,
+    /// execve may give more than that, to set-user-ID programs.
+    pub new_privs: bool,
+    /// `None`: every system call.
+    pub filter: Option<[Instruction; crate::seccomp::LENGTH]>,
+}
+
+/// What a process has of its caller without having asked for it.
+pub fn shed_habits() -> Result<(), Error<'static>> {
+    skippable(Step::Keyring, || match sys::keyctl_join_session_keyring() {
+        Err(Errno::ENOSYS) => Ok(()), // a kernel without keyrings
+        answer => answer.on(c"session keyring"),
+    })?;
+    skippable(Step::OomScore, expendable)?;
+    skippable(Step::CoreDumps, || sys::limit_core_dumps().on(c"RLIMIT_CORE"))?;
+    skippable(Step::Umask, || {
+        sys::umask(0o022);
+        Ok(())
+    })
+}
+
+/// Not spared by the OOM killer, though our caller may be. To be more expendable than he is needs
+/// no right, but is not for us to decide.
+fn expendable() -> Result<(), Fault<'static>> {
+    let file = c"/proc/self/oom_score_adj";
+    let mut score = [0; 8];
+    let fd = match sys::openat(sys::AT_FDCWD, file, O::CLOEXEC) {
+        Err(Errno::ENOENT) => return Ok(()), // no proc, or `--skip proc`
+        opened => opened.on(file)?,
+    };
+    let spared = sys::read(fd, &mut score).on(file)?.starts_with(b"-");
+    sys::close(fd).on(file)?;
+    if !spared {
+        return Ok(());
+    }
+    let fd = sys::openat(sys::AT_FDCWD, file, O::WRONLY | O::CLOEXEC).on(file)?;
+    sys::write(fd, b"0").on(file)?;
+    sys::close(fd).on(file)
+}
+
+/// No more rights than these, for the command and all that comes from it.
+pub fn limit(privileges: &Privileges) -> Result<(), Error<'static>> {
+    if !privileges.new_privs {
+        skippable(Step::NoNewPrivs, || sys::prctl_set_no_new_privs().on(c"no_new_privs"))?;
+    }
+    if let Some(filter) = &privileges.filter {
+        skippable(Step::Filter, || sys::seccomp_set_mode_filter(filter).on(c"seccomp"))?;
+    }
+    skippable(Step::Capabilities, || cut_capabilities(privileges).on(c"capabilities"))
+}
+
+/// First what execve could give back, then what we have.
+fn cut_capabilities(privileges: &Privileges) -> Result<(), Errno> {
+    let keep = privileges.capabilities;
+    let have = sys::capget()?;
+    // Without CAP_SETPCAP nothing can be taken out of the bounding set. Who has no more than he
+    // may keep, and never gains any, needs nothing taken out.
+    let bounded = have & (1 << caps::SETPCAP) == 0 && have & !keep == 0 && !privileges.new_privs;
+    if !bounded {
+        for capability in (0..u64::BITS).filter(|number| keep >> number & 1 == 0) {
+            match sys::prctl_capbset_drop(capability) {
+                Err(Errno::EINVAL) => break, // the kernel knows no more of them
+                answer => answer?,
+            }
+        }
+    }
+    sys::capset(have & keep)
+}
