@@ -1,4 +1,4 @@
-//! Level 5. Closing what the caller left open: an inherited descriptor of a host directory is a
+//! Level 6. Closing what the caller left open: an inherited descriptor of a host directory is a
 //! way out of any root (CVE-2024-21626).
 
 use core::ffi::CStr;

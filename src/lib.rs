@@ -9,7 +9,8 @@
 //! 5. [`options`], [`image`], [`descriptors`], [`idmap`], [`lifetime`]: what the plan is made from.
 //! 6. [`sys`]: one function a system call, and the one place that makes them.
 //! 7. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
-//! 8. [`error`], [`errno`], [`flags`], [`buf`], [`arch`]: the words that all of it is written in.
+//! 8. [`error`], [`errno`], [`packed`], [`flags`], [`buf`], [`arch`]: the words that all of it is
+//!    written in.
 //!
 //! `docs/architecture.md` has the map and the invariants.
 
@@ -26,6 +27,7 @@ pub mod idmap;
 pub mod image;
 pub mod lifetime;
 pub mod options;
+pub mod packed;
 pub mod parent;
 pub mod plan;
 pub mod root;

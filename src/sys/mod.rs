@@ -1,4 +1,4 @@
-//! Level 4. The only doorway to the kernel: one typed function a system call, each three lines
+//! Level 5. The only doorway to the kernel: one typed function a system call, each three lines
 //! that describe the call, and one place, `enter`, that makes it. Whoever wants to watch tinyctr,
 //! or to stop it, has this one line to stand on.
 
