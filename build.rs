@@ -9,6 +9,9 @@ use std::{env, fs, path::Path};
 
 use syscalls::Errno;
 
+#[path = "src/packed/pairs.rs"]
+mod pairs;
+
 /// What the `libc` crate asks the linker for. We use its types and constants alone, so each of
 /// them is an empty archive: libc code can't get in, not even by mistake.
 const EMPTY: [&str; 6] = ["c", "m", "rt", "pthread", "util", "dl"];
@@ -38,8 +41,10 @@ const FLAGS: [&str; 10] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/packed");
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    fs::write(Path::new(&out).join("errno.txt"), errno_table()).expect("the table can be written");
+    fs::write(Path::new(&out).join("errno.packed"), errno_table())
+        .expect("the table can be written");
     for name in EMPTY {
         let archive = Path::new(&out).join(format!("lib{name}.a"));
         fs::write(&archive, EMPTY_ARCHIVE).expect("the empty archive can be written");
@@ -56,13 +61,18 @@ fn main() {
     }
 }
 
-/// Name and text of every errno from 1 on, each ended by NUL: half the size of the match that
-/// they are in `syscalls`, and it is read-only data that is not resident until it is needed.
-fn errno_table() -> String {
+/// Name and text of every errno from 1 on, each a part of one packed text: a quarter of the match
+/// that they are in `syscalls`, and read-only data that is not resident until it is needed.
+fn errno_table() -> Vec<u8> {
     /// MAX_ERRNO of include/linux/err.h; the highest that has a name comes much earlier.
     const MAX: i32 = 4095;
     let known = |number| Errno::new(number).name_and_description();
     let last = (1..=MAX).rfind(|number| known(*number).is_some()).unwrap_or(0);
-    let pairs = (1..=last).map(|number| known(number).unwrap_or(("", "")));
-    pairs.map(|(name, text)| format!("{name}\0{text}\0")).collect()
+    let rows = (1..=last).map(|number| known(number).unwrap_or(("", "")));
+    let parts: Vec<&str> = rows.flat_map(|(name, text)| [name, text]).collect();
+    let mut table = parts.join(&char::from(pairs::PART).to_string()).into_bytes();
+    let length = pairs::pack(&mut table);
+    table.truncate(length);
+    table.push(0);
+    table
 }

@@ -1,4 +1,4 @@
-//! Level 7. THE STORY: what a container is, in the order in which it happens.
+//! Level 8. THE STORY: what a container is, in the order in which it happens.
 //!
 //! The child runs on a stack of its own, but in its parent's memory (`CLONE_VM | CLONE_VFORK`):
 //! as fast as it gets, and with hazards:

@@ -1,4 +1,4 @@
-//! Level 5. Closing what the caller left open: an inherited descriptor of a host directory is a
+//! Level 6. Closing what the caller left open: an inherited descriptor of a host directory is a
 //! way out of any root (CVE-2024-21626).
 
 use core::ffi::CStr;
@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn the_kernels_own_list_is_understood() {
-        let directory = sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).expect("/proc is mounted");
+        let directory =
+            sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).expect("/proc is mounted");
         let mut entries = [0; 1024];
         let filled = sys::getdents64(directory, &mut entries).expect("it is a directory");
         let fds: Vec<_> =

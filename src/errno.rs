@@ -1,26 +1,28 @@
-//! Level 1. The kernel's errors by name.
+//! Level 2. The kernel's errors by name.
 
 use syscalls::Errno;
 
 use crate::buf::Buffer;
+use crate::packed::{Packed, Text};
 
-/// Names and texts, by number from 1 on, each ended by NUL (build.rs packs them).
-static ERRNO_TABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/errno.txt"));
+/// Names and texts, by number from 1 on (build.rs packs them).
+const ERRNOS: Packed = Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/errno.packed")));
 
 /// `ENOENT (No such file or directory)`
 pub fn push_errno(line: &mut Buffer, errno: Errno) -> &mut Buffer {
     match name_and_text(errno) {
-        Some((name, text)) => line.push(name).push(" (").push(text).push(")"),
+        Some((name, text)) => line.push_each(name).push(" (").push_each(text).push(")"),
         None => line.push("errno ").push_decimal(errno.into_raw().unsigned_abs().into()),
     }
 }
 
 /// `ENOENT` and `No such file or directory`.
-fn name_and_text(errno: Errno) -> Option<(&'static [u8], &'static [u8])> {
+fn name_and_text(errno: Errno) -> Option<(Text, Text)> {
     let before = usize::try_from(errno.into_raw().checked_sub(1)?).ok()?;
-    let mut words = ERRNO_TABLE.split(|&byte| byte == 0).skip(before.checked_mul(2)?);
-    let name = words.next().filter(|name| !name.is_empty())?;
-    Some((name, words.next()?))
+    let name = ERRNOS.part(before.checked_mul(2)?);
+    let mut text = name.clone();
+    text.by_ref().last()?; // none: a number without a name
+    Some((name, text))
 }
 
 #[cfg(test)]
@@ -32,8 +34,10 @@ mod tests {
         for number in -1..=4096 {
             let errno = Errno::new(number);
             let expected = errno.name_and_description();
-            let expected = expected.map(|(name, text)| (name.as_bytes(), text.as_bytes()));
-            assert_eq!(name_and_text(errno), expected, "{number}");
+            let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+            let known = name_and_text(errno);
+            let known = known.map(|(name, text)| (name.to_string(), text.to_string()));
+            assert_eq!(known, expected, "{number}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Level 2. What can go wrong, told in one line: the step, the object, the kernel's word.
+//! Level 3. What can go wrong, told in one line: the step, the object, the kernel's word.
 //!
 //! An error is a few words and two borrowed strings, made without formatting: the child may fail
 //! while it runs in its parent's memory. The parent turns it into text (`Error::line`).
@@ -8,6 +8,7 @@ use syscalls::Errno;
 
 use crate::buf::Buffer;
 use crate::errno::push_errno;
+use crate::packed::{Packed, packed};
 use crate::steps::Step;
 
 /// tinyctr itself failed; the command did not run.
@@ -25,7 +26,7 @@ pub enum Cause {
     /// The kernel said so.
     Errno(Errno),
     /// We said so, before asking the kernel.
-    Text(&'static str),
+    Text(Packed),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Error<'a> {
     pub step: Step,
     pub object: &'a [u8],
     pub cause: Cause,
-    pub hint: Option<&'static str>,
+    pub hint: Option<Packed>,
 }
 
 /// More of an object than this is not shown, so that the cause always is.
@@ -41,7 +42,7 @@ const OBJECT_WIDTH: usize = 512;
 
 impl<'a> Error<'a> {
     /// A refusal of ours, with no call behind it.
-    pub const fn refused(step: Step, object: &'a [u8], why: &'static str) -> Self {
+    pub const fn refused(step: Step, object: &'a [u8], why: Packed) -> Self {
         Error { step, object, cause: Cause::Text(why), hint: None }
     }
 
@@ -49,18 +50,18 @@ impl<'a> Error<'a> {
         Error { step, object, cause: Cause::Errno(errno), hint: None }
     }
 
-    pub const fn hint(self, hint: &'static str) -> Self {
+    pub const fn hint(self, hint: Packed) -> Self {
         Error { hint: Some(hint), ..self }
     }
 
     /// `tinyctr: STEP: OBJECT: ERRNO (its text)`, and the newline.
     pub fn line(&self, line: &mut Buffer) {
-        line.push("tinyctr: ").push(self.step.name()).push(": ");
+        line.push("tinyctr: ").push_each(self.step.name()).push(": ");
         if !self.object.is_empty() {
             line.push_visible_within(self.object, OBJECT_WIDTH).push(": ");
         }
         match self.cause {
-            Cause::Text(text) => line.push(text),
+            Cause::Text(text) => line.push_each(text.text()),
             Cause::Errno(errno) => push_errno(line, errno),
         };
         line.end();
@@ -68,69 +69,76 @@ impl<'a> Error<'a> {
 
     /// What the user can do about it: what was given along, or else what this step and errno
     /// have meant before.
-    pub fn advice(&self) -> Option<&'static str> {
+    pub fn advice(&self) -> Option<Packed> {
         let Cause::Errno(errno) = self.cause else { return self.hint };
-        self.hint.or(match (self.step, errno) {
-            (Step::Clone, Errno::EPERM) => {
-                Some("not root: these namespaces need a user namespace around them (--ns user,...)")
+        let known = match (self.step, errno) {
+            (Step::Clone, Errno::EPERM) => packed!(
+                "not root: these namespaces need a user namespace around them (--ns user,...)"
+            ),
+            (Step::Clone, Errno::EINVAL) => {
+                packed!("this kernel lacks one of the namespaces (--ns)")
             }
-            (Step::Clone, Errno::EINVAL) => Some("this kernel lacks one of the namespaces (--ns)"),
             (Step::Clone, Errno::ENOSPC) => {
-                Some("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
+                packed!("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
             }
             (Step::Clone, Errno::EAGAIN) => {
-                Some("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
+                packed!("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
             }
             (Step::PivotRoot, Errno::EBUSY) => {
-                Some("this is the root file system itself, for which one writes /")
+                packed!("this is the root file system itself, for which one writes /")
             }
             (Step::Close, Errno::EISDIR) => {
-                Some("a directory of the host would be a way out of the container")
+                packed!("a directory of the host would be a way out of the container")
             }
-            (Step::Close, _) => Some("without close_range(2) this needs /proc; or use --bare"),
-            (Step::OwnFile, _) => Some("this is the host's tinyctr, which is no command of the image"),
-            (Step::Workdir, Errno::EXDEV) => Some("it leads out of the container"),
+            (Step::Close, _) => packed!("without close_range(2) this needs /proc; or use --bare"),
+            (Step::OwnFile, _) => {
+                packed!("this is the host's tinyctr, which is no command of the image")
+            }
+            (Step::Workdir, Errno::EXDEV) => packed!("it leads out of the container"),
             (Step::Filter, Errno::EACCES) => {
-                Some("without no_new_privs a filter needs CAP_SYS_ADMIN: --seccomp=none")
+                packed!("without no_new_privs a filter needs CAP_SYS_ADMIN: --seccomp=none")
             }
-            (Step::Capabilities, Errno::EINVAL) => Some("this kernel has no such capability"),
-            (Step::Capabilities, Errno::EPERM) => Some("tinyctr can't give what it doesn't have"),
+            (Step::Capabilities, Errno::EINVAL) => packed!("this kernel has no such capability"),
+            (Step::Capabilities, Errno::EPERM) => {
+                packed!("tinyctr can't give what it doesn't have")
+            }
             (Step::OpenRoot | Step::BindRoot, Errno::ENOTDIR) => {
-                Some("an image is a directory; single-file images are not in this version yet")
+                packed!("an image is a directory; single-file images are not in this version yet")
             }
             (Step::Private, Errno::EINVAL) => {
-                Some("the current root is no mount of its own: are we in a chroot?")
+                packed!("the current root is no mount of its own: are we in a chroot?")
             }
             (Step::MoveRoot, Errno::EINVAL) => {
-                Some("the mount that we are in is shared, or the root is no mount of its own")
+                packed!("the mount that we are in is shared, or the root is no mount of its own")
             }
             (Step::Proc | Step::Place, Errno::ENOTDIR) => {
-                Some("in the image this is a link or a file; it must be a directory")
+                packed!("in the image this is a link or a file; it must be a directory")
             }
             (Step::Proc | Step::Place, Errno::EROFS | Errno::EACCES) => {
-                Some("the image has no such directory, and none can be made in it")
+                packed!("the image has no such directory, and none can be made in it")
             }
-            (Step::Proc, Errno::EPERM) => Some(
+            (Step::Proc, Errno::EPERM) => packed!(
                 "in a user namespace this needs a pid namespace of its own (--ns pid,...), \
-                 and a host whose own /proc is not masked",
+                 and a host whose own /proc is not masked"
             ),
-            (Step::DieWithParent, Errno::ESRCH) => Some("tinyctr was killed in the meantime"),
+            (Step::DieWithParent, Errno::ESRCH) => packed!("tinyctr was killed in the meantime"),
             (Step::Wait, Errno::ECHILD) => {
-                Some("the caller ignores SIGCHLD, so how the command ended is lost")
+                packed!("the caller ignores SIGCHLD, so how the command ended is lost")
             }
             (Step::Exec, Errno::ENOENT) if self.object == b"/bin/sh" => {
-                Some("the image has neither /bin/bash nor /bin/sh, or lacks their loader")
+                packed!("the image has neither /bin/bash nor /bin/sh, or lacks their loader")
             }
             (Step::Exec, Errno::ENOENT) if self.object.contains(&b'/') => {
-                Some("if it is there, its interpreter or its loader is missing from the image")
+                packed!("if it is there, its interpreter or its loader is missing from the image")
             }
-            (Step::Exec, Errno::ENOENT) => Some("it is in no directory of the container's PATH"),
-            (Step::Exec, Errno::ENOEXEC) => Some(
+            (Step::Exec, Errno::ENOENT) => packed!("it is in no directory of the container's PATH"),
+            (Step::Exec, Errno::ENOEXEC) => packed!(
                 "a script needs a #! line; a program for another machine needs a binfmt_misc \
-                 handler with the F flag",
+                 handler with the F flag"
             ),
-            _ => None,
-        })
+            _ => return self.hint,
+        };
+        self.hint.or(Some(known))
     }
 
     pub fn exit_code(&self) -> i32 {

@@ -1,4 +1,4 @@
-//! Level 5. Who we are inside a user namespace of our own: root, and outside still ourselves.
+//! Level 6. Who we are inside a user namespace of our own: root, and outside still ourselves.
 
 use core::ffi::CStr;
 

@@ -1,4 +1,4 @@
-//! Level 5. From the word IMAGE to a directory.
+//! Level 6. From the word IMAGE to a directory.
 //!
 //! A path is not looked at here: mounting it is the look. A bare name is tried at each place
 //! where images are kept, without leaving a descriptor behind: one that names a directory of the
@@ -10,6 +10,7 @@ use syscalls::Errno;
 use crate::arch::Process;
 use crate::buf::{Buffer, Line};
 use crate::error::{Error, Fault, On};
+use crate::packed::packed;
 use crate::steps::Step;
 use crate::sys::{self, step};
 
@@ -87,7 +88,7 @@ pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(
     match (done, single_file) {
         (true, false) => Ok(()),
         (true, true) => {
-            let why = "a single-file image was found: not yet in this version";
+            let why = packed!("a single-file image was found: not yet in this version");
             Err(Error::refused(Step::Image, name.to_bytes(), why))
         }
         (false, _) => Err(Error::errno(Step::Image, name.to_bytes(), worst)),

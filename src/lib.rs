@@ -12,7 +12,8 @@
 //! 7. [`sys`]: one function a system call, and the one place that makes them.
 //! 8. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
 //! 9. [`caps`], [`seccomp`]: capabilities by name, and the filter of system calls.
-//! 10. [`error`], [`errno`], [`flags`], [`buf`], [`arch`]: the words that all of it is written in.
+//! 10. [`error`], [`errno`], [`packed`], [`flags`], [`buf`], [`arch`]: the words that all of it is
+//!     written in.
 //!
 //! `docs/architecture.md` has the map and the invariants.
 
@@ -32,6 +33,7 @@ pub mod image;
 pub mod lifetime;
 pub mod mounts;
 pub mod options;
+pub mod packed;
 pub mod parent;
 pub mod plan;
 pub mod privileges;

@@ -1,4 +1,4 @@
-//! Level 5. The container ends when tinyctr ends, SIGKILL included.
+//! Level 6. The container ends when tinyctr ends, SIGKILL included.
 //!
 //! Hazard: the kernel forgets the wish when a process changes its ids or gains capabilities
 //! (PR_SET_PDEATHSIG(2const)). A command that does so itself (setpriv, su) outlives a tinyctr that

@@ -1,4 +1,4 @@
-//! Level 5. The command line: one table, from which the parser and `--help` are made (and
+//! Level 6. The command line: one table, from which the parser and `--help` are made (and
 //! whatever else lists the options).
 //!
 //! Nothing is copied: a parsed option points into the arguments. A repeatable option is not
@@ -8,19 +8,21 @@
 use core::ffi::CStr;
 
 use crate::arch::{Strings, ThinCStr};
+use crate::buf::Buffer;
 use crate::caps;
 use crate::error::Error;
 use crate::flags::Clone;
+use crate::packed::{Packed, Text, packed};
 use crate::steps::Step;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
     None,
-    /// `--opt VALUE` or `--opt=VALUE`; the word is what `--help` calls it.
-    Required(&'static str),
+    /// `--opt VALUE` or `--opt=VALUE`.
+    Required,
     /// `--opt` or `--opt=VALUE`, never `--opt VALUE`.
-    Optional(&'static str),
+    Optional,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +54,32 @@ pub enum Id {
 pub struct Opt {
     pub id: Id,
     pub short: Option<u8>,
-    pub long: &'static str,
     pub value: Value,
-    pub help: &'static str,
+    /// The long name, what `--help` calls the value, and what it says.
+    texts: Packed,
 }
 
-const fn opt(
-    id: Id,
-    short: Option<u8>,
-    long: &'static str,
-    value: Value,
-    help: &'static str,
-) -> Opt {
-    Opt { id, short, long, value, help }
+const fn opt(id: Id, short: Option<u8>, value: Value, texts: Packed) -> Opt {
+    Opt { id, short, value, texts }
 }
 
-const fn reserved(short: Option<u8>, long: &'static str, value: Value) -> Opt {
-    opt(Id::Reserved, short, long, value, "")
+const fn reserved(short: Option<u8>, value: Value, texts: Packed) -> Opt {
+    opt(Id::Reserved, short, value, texts)
+}
+
+impl Opt {
+    pub fn long(&self) -> Text {
+        self.texts.part(0)
+    }
+
+    /// What `--help` calls the value.
+    pub fn value_name(&self) -> Text {
+        self.texts.part(1)
+    }
+
+    pub fn help(&self) -> Text {
+        self.texts.part(2)
+    }
 }
 
 /// Every option, in the order of `--help`.
@@ -76,131 +87,145 @@ pub const OPTIONS: &[Opt] = &[
     opt(
         Id::Ns,
         None,
-        "ns",
-        Value::Required("LIST"),
-        "namespaces to create, or none: a list of\n\
+        Value::Required,
+        packed!(
+            "ns",
+            "LIST",
+            "namespaces to create, or none: a list of\n\
          uts,pid,mnt,ipc,net,user,cgroup\n\
-         (default: all but net, and user only when not root)",
+         (default: all but net, and user only when not root)"
+        ),
     ),
     opt(
         Id::Hostname,
         None,
-        "hostname",
-        Value::Required("NAME"),
-        "host name inside (default: the image's name)",
+        Value::Required,
+        packed!("hostname", "NAME", "host name inside (default: the image's name)"),
     ),
     opt(
         Id::Env,
         Some(b'e'),
-        "env",
-        Value::Required("NAME[=VALUE]"),
-        "set a variable, or pass on the caller's; repeatable\n\
-         (default: PATH, HOME, TERM and container=tinyctr only)",
+        Value::Required,
+        packed!(
+            "env",
+            "NAME[=VALUE]",
+            "set a variable, or pass on the caller's; repeatable\n\
+         (default: PATH, HOME, TERM and container=tinyctr only)"
+        ),
     ),
     opt(
         Id::Workdir,
         Some(b'w'),
-        "workdir",
-        Value::Required("DIR"),
-        "working directory inside (default: /)",
+        Value::Required,
+        packed!("workdir", "DIR", "working directory inside (default: /)"),
     ),
     opt(
         Id::CapAdd,
         None,
-        "cap-add",
-        Value::Required("LIST"),
-        "give a capability more, or all; repeatable",
+        Value::Required,
+        packed!("cap-add", "LIST", "give a capability more, or all; repeatable"),
     ),
     opt(
         Id::CapDrop,
         None,
-        "cap-drop",
-        Value::Required("LIST"),
-        "give one less, or none: all; repeatable\n\
-         (default: the usual fourteen)",
+        Value::Required,
+        packed!(
+            "cap-drop",
+            "LIST",
+            "give one less, or none: all; repeatable\n\
+             (default: the usual fourteen)"
+        ),
     ),
     opt(
         Id::Seccomp,
         None,
-        "seccomp",
-        Value::Required("PROFILE"),
-        "filter of system calls: default, or none",
+        Value::Required,
+        packed!("seccomp", "PROFILE", "filter of system calls: default, or none"),
     ),
     opt(
         Id::NewPrivs,
         None,
-        "new-privs",
         Value::None,
-        "let set-user-ID programs gain privileges",
+        packed!("new-privs", "", "let set-user-ID programs gain privileges"),
     ),
     opt(
         Id::Privileged,
         None,
-        "privileged",
         Value::None,
-        "all capabilities, no filter, nothing masked",
+        packed!("privileged", "", "all capabilities, no filter, nothing masked"),
     ),
     opt(
         Id::Bare,
         None,
-        "bare",
         Value::None,
-        "only namespaces, host name, root and /proc: unsealed",
+        packed!("bare", "", "only namespaces, host name, root and /proc: unsealed"),
     ),
     opt(
         Id::Quiet,
         Some(b'q'),
-        "quiet",
         Value::None,
-        "no banner lines (default: where stderr is a terminal)",
+        packed!("quiet", "", "no banner lines (default: where stderr is a terminal)"),
     ),
-    opt(Id::Verbose, None, "verbose", Value::None, "banner lines on stderr, terminal or not"),
+    opt(
+        Id::Verbose,
+        None,
+        Value::None,
+        packed!("verbose", "", "banner lines on stderr, terminal or not"),
+    ),
     opt(
         Id::Trace,
         None,
-        "trace",
-        Value::Optional("[json:]FILE"),
-        "print tinyctr's system calls as strace(1) does, or as\n\
-         JSON; on stderr, or to FILE",
+        Value::Optional,
+        packed!(
+            "trace",
+            "[json:]FILE",
+            "print tinyctr's system calls as strace(1) does, or as\n\
+         JSON; on stderr, or to FILE"
+        ),
     ),
     opt(
         Id::Explain,
         None,
-        "explain",
         Value::None,
-        "--trace, with each step's reason and what it changed",
+        packed!("explain", "", "--trace, with each step's reason and what it changed"),
     ),
     opt(
         Id::DryRun,
         None,
-        "dry-run",
-        Value::Optional("sh"),
-        "print the calls without making those that change\n\
-         anything; sh: a script that does the same, on stdout",
+        Value::Optional,
+        packed!(
+            "dry-run",
+            "sh",
+            "print the calls without making those that change\n\
+         anything; sh: a script that does the same, on stdout"
+        ),
     ),
     opt(
         Id::Skip,
         None,
-        "skip",
-        Value::Required("STEP"),
-        "leave a step out, to see what breaks: for study,\n\
-         only with --trace or --explain",
+        Value::Required,
+        packed!(
+            "skip",
+            "STEP",
+            "leave a step out, to see what breaks: for study,\n\
+         only with --trace or --explain"
+        ),
     ),
-    opt(Id::Help, Some(b'h'), "help", Value::None, "this text"),
-    opt(Id::Version, None, "version", Value::None, "the version"),
-    reserved(None, "net", Value::Required("MODE")),
-    reserved(Some(b'v'), "volume", Value::Required("SRC:DST[:ro]")),
-    reserved(None, "tmpfs", Value::Required("DST[:SIZE]")),
-    reserved(None, "read-only", Value::None),
-    reserved(None, "ephemeral", Value::None),
-    reserved(None, "overlay", Value::Required("DIR")),
-    reserved(Some(b'u'), "user", Value::Required("USER[:GROUP]")),
-    reserved(Some(b't'), "tty", Value::None),
-    reserved(Some(b'T'), "no-tty", Value::None),
-    reserved(None, "init", Value::None),
-    reserved(None, "memory", Value::Required("SIZE")),
-    reserved(None, "cpus", Value::Required("N")),
-    reserved(None, "pids", Value::Required("N")),
+    opt(Id::Help, Some(b'h'), Value::None, packed!("help", "", "this text")),
+    opt(Id::Version, None, Value::None, packed!("version", "", "the version")),
+    reserved(None, Value::Required, packed!("net", "MODE")),
+    reserved(Some(b'v'), Value::Required, packed!("volume", "SRC:DST[:ro]")),
+    reserved(None, Value::Required, packed!("tmpfs", "DST[:SIZE]")),
+    reserved(None, Value::None, packed!("read-only")),
+    reserved(None, Value::None, packed!("ephemeral")),
+    reserved(None, Value::Required, packed!("overlay", "DIR")),
+    reserved(Some(b'u'), Value::Required, packed!("user", "USER[:GROUP]")),
+    reserved(Some(b't'), Value::None, packed!("tty")),
+    reserved(Some(b'T'), Value::None, packed!("no-tty")),
+    reserved(None, Value::None, packed!("init")),
+    reserved(None, Value::Required, packed!("memory", "SIZE")),
+    reserved(None, Value::Required, packed!("cpus", "N")),
+    reserved(None, Value::Required, packed!("pids", "N")),
 ];
 
 /// The namespaces that `--ns` knows, by the kernel's names in `/proc/PID/ns`.
@@ -285,7 +310,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     }
     let rest = tokens.rest();
     let Some((Some(image), command)) = rest.split_first() else {
-        return Err(Error::refused(Step::Option, b"IMAGE", "missing").hint(USAGE_HINT));
+        return Err(Error::refused(Step::Option, b"IMAGE", packed!("missing")).hint(USAGE_HINT));
     };
     options.arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
     options.command = if matches!(command, [Some(_), ..]) { command } else { &[] };
@@ -293,7 +318,8 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     options.check()
 }
 
-const USAGE_HINT: &str = "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help";
+const USAGE_HINT: Packed =
+    packed!("tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help");
 
 impl<'a> Options<'a> {
     /// As if none had been given, and no image either.
@@ -337,7 +363,11 @@ impl<'a> Options<'a> {
             Id::DryRun => self.study.dry_run = Some(parse_dry_run(token)?),
             Id::Skip => self.study.skip = Some(parse_skip(token.value)?),
             Id::Reserved => {
-                return Err(Error::refused(Step::Option, token.written, "not yet in this version"));
+                return Err(Error::refused(
+                    Step::Option,
+                    token.written,
+                    packed!("not yet in this version"),
+                ));
             }
         }
         Ok(())
@@ -345,33 +375,35 @@ impl<'a> Options<'a> {
 
     fn check(self) -> Result<Request<'a>, Error<'a>> {
         if self.image.is_empty() {
-            return Err(Error::refused(Step::Option, b"IMAGE", "empty").hint(USAGE_HINT));
+            return Err(Error::refused(Step::Option, b"IMAGE", packed!("empty")).hint(USAGE_HINT));
         }
         if self.study.skip.is_some() && self.study.trace.is_none() && !self.study.explain {
-            let why = "needs --trace or --explain, being for study only";
+            let why = packed!("needs --trace or --explain, being for study only");
             return Err(Error::refused(Step::Option, b"--skip", why));
         }
         if self.study.dry_run == Some(DryRun::Script) {
             let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
             if json || self.study.skip.is_some() {
-                let why = "a script is not JSON, and leaves no step out";
+                let why = packed!("a script is not JSON, and leaves no step out");
                 return Err(Error::refused(Step::Option, b"--dry-run=sh", why));
             }
         }
         let sealing = self.cap_add | self.cap_drop != 0 || self.new_privs || self.privileged;
         if self.bare && (sealing || self.unfiltered) {
-            let why = "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or \
-                       --seccomp to change";
+            let why = packed!(
+                "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp \
+                 to change"
+            );
             return Err(Error::refused(Step::Option, b"--bare", why));
         }
         let refuse = |why| Err(Error::refused(Step::Option, b"--hostname", why));
         match (self.hostname, self.namespaces) {
-            (Some(name), _) if name.is_empty() => refuse("empty"),
+            (Some(name), _) if name.is_empty() => refuse(packed!("empty")),
             // include/uapi/linux/utsname.h, __NEW_UTS_LEN
-            (Some(name), _) if name.count_bytes() > 64 => refuse("longer than 64 bytes"),
+            (Some(name), _) if name.count_bytes() > 64 => refuse(packed!("longer than 64 bytes")),
             // Without a namespace of its own it would be the caller's host name that changes.
             (Some(_), Some(ns)) if !ns.contains(Clone::NEWUTS) => {
-                refuse("needs the uts namespace (--ns)")
+                refuse(packed!("needs the uts namespace (--ns)"))
             }
             _ => Ok(Request::Run(self)),
         }
@@ -396,8 +428,14 @@ fn parse_namespaces(list: &CStr) -> Result<Clone, Error<'_>> {
         match NAMESPACES.iter().find(|(known, _)| known.as_bytes() == name) {
             Some(&(_, flag)) => flags |= flag,
             None => {
-                return Err(Error::refused(Step::Option, bytes, "no such list of namespaces")
-                    .hint("--ns takes uts,pid,mnt,ipc,net,user,cgroup (some of them), or none"));
+                return Err(Error::refused(
+                    Step::Option,
+                    bytes,
+                    packed!("no such list of namespaces"),
+                )
+                .hint(packed!(
+                    "--ns takes uts,pid,mnt,ipc,net,user,cgroup (some of them), or none"
+                )));
             }
         }
     }
@@ -405,8 +443,12 @@ fn parse_namespaces(list: &CStr) -> Result<Clone, Error<'_>> {
 }
 
 fn parse_capabilities<'a>(token: &Token<'a>) -> Result<caps::Set, Error<'a>> {
-    let unknown = Error::refused(Step::Option, token.value.to_bytes(), "no such capability")
-        .hint("names as in capabilities(7), with or without CAP_, separated by commas; or all");
+    let unknown =
+        Error::refused(Step::Option, token.value.to_bytes(), packed!("no such capability")).hint(
+            packed!(
+                "names as in capabilities(7), with or without CAP_, separated by commas; or all"
+            ),
+        );
     caps::parse(token.value.to_bytes()).ok_or(unknown)
 }
 
@@ -415,7 +457,7 @@ fn parse_profile<'a>(token: &Token<'a>) -> Result<bool, Error<'a>> {
     match token.value.to_bytes() {
         b"none" => Ok(true),
         b"default" => Ok(false),
-        name => Err(Error::refused(Step::Option, name, "a profile is default or none")),
+        name => Err(Error::refused(Step::Option, name, packed!("a profile is default or none"))),
     }
 }
 
@@ -423,23 +465,28 @@ fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
     match token.value.to_bytes() {
         b"" => Ok(DryRun::Calls),
         b"sh" => Ok(DryRun::Script),
-        _ => Err(Error::refused(Step::Option, token.written, "a dry run knows only sh")),
+        _ => Err(Error::refused(Step::Option, token.written, packed!("a dry run knows only sh"))),
     }
 }
 
 fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
-    let unknown = Error::refused(Step::Option, word.to_bytes(), "no step that can be left out")
-        .hint(
-            "--skip takes close, sigchld, ids, parent, hostname, private, nodev, dev, proc, sys, \
-             mask, place, pivot, leave, workdir, keyring, oom, core, umask, memory, new-privs, \
-             seccomp or caps",
-        );
+    let unknown = Error::refused(
+        Step::Option,
+        word.to_bytes(),
+        packed!("no step that can be left out"),
+    )
+    .hint(packed!(
+        "--skip takes close, sigchld, ids, parent, hostname, private, pivot, proc, leave or \
+             workdir"
+    ));
     Step::to_skip(word.to_bytes()).ok_or(unknown)
 }
 
 fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {
     match entry.to_bytes() {
-        [] | [b'=', ..] => Err(Error::refused(Step::Option, b"--env", "a variable needs a name")),
+        [] | [b'=', ..] => {
+            Err(Error::refused(Step::Option, b"--env", packed!("a variable needs a name")))
+        }
         _ => Ok(()),
     }
 }
@@ -488,13 +535,14 @@ impl<'a> Tokens<'a> {
         let name = body.to_bytes().split(|&byte| byte == b'=').next().unwrap_or(b"");
         let has_value = name.len() < body.count_bytes();
         let attached = has_value.then(|| tail(body, name.len() + 1));
-        let opt = OPTIONS.iter().find(|opt| opt.long.as_bytes() == name);
-        let opt = opt.ok_or(self.refused("unknown option").hint("see tinyctr --help"))?;
+        let opt = OPTIONS.iter().find(|opt| opt.long().is(name));
+        let opt =
+            opt.ok_or(self.refused(packed!("unknown option")).hint(packed!("see tinyctr --help")))?;
         let value = match (opt.value, attached) {
-            (Value::None, Some(_)) => return Err(self.refused("takes no value")),
-            (Value::None | Value::Optional(_), None) => c"",
+            (Value::None, Some(_)) => return Err(self.refused(packed!("takes no value"))),
+            (Value::None | Value::Optional, None) => c"",
             (_, Some(value)) => value,
-            (Value::Required(_), None) => self.following(opt)?,
+            (Value::Required, None) => self.following(opt)?,
         };
         Ok(Token { id: opt.id, value, written: self.written })
     }
@@ -503,12 +551,13 @@ impl<'a> Tokens<'a> {
     fn short(&mut self, cluster: &'a CStr) -> Result<Token<'a>, Error<'a>> {
         let letter = cluster.to_bytes().first().copied();
         let opt = OPTIONS.iter().find(|opt| letter.is_some() && opt.short == letter);
-        let opt = opt.ok_or(self.refused("unknown option").hint("see tinyctr --help"))?;
+        let opt =
+            opt.ok_or(self.refused(packed!("unknown option")).hint(packed!("see tinyctr --help")))?;
         let after = tail(cluster, 1);
         let value = match opt.value {
-            Value::Required(_) if after.is_empty() => self.following(opt)?,
-            Value::Required(_) => after,
-            Value::None | Value::Optional(_) => {
+            Value::Required if after.is_empty() => self.following(opt)?,
+            Value::Required => after,
+            Value::None | Value::Optional => {
                 self.cluster = (!after.is_empty()).then_some(after);
                 c""
             }
@@ -520,12 +569,12 @@ impl<'a> Tokens<'a> {
     /// case, so what it lacks is not worth a word.
     fn following(&mut self, opt: &Opt) -> Result<&'a CStr, Error<'a>> {
         match self.take() {
-            None if opt.id != Id::Reserved => Err(self.refused("needs a value")),
+            None if opt.id != Id::Reserved => Err(self.refused(packed!("needs a value"))),
             value => Ok(value.unwrap_or(c"")),
         }
     }
 
-    fn refused(&self, why: &'static str) -> Error<'a> {
+    fn refused(&self, why: Packed) -> Error<'a> {
         Error::refused(Step::Option, self.written, why)
     }
 }
@@ -562,64 +611,52 @@ fn tail(string: &CStr, start: usize) -> &CStr {
     CStr::from_bytes_with_nul(bytes).unwrap_or(c"")
 }
 
-/// The text of `--help`, piece by piece.
-pub fn help(mut put: impl FnMut(&str)) {
-    put(HELP_HEAD);
+/// The text of `--help`.
+pub fn help(text: &mut Buffer) {
+    text.push_each(HELP_HEAD.text());
     for opt in OPTIONS.iter().filter(|opt| opt.id != Id::Reserved) {
-        let mut width = 0;
-        usage(opt, |text| {
-            width += text.len();
-            put(text);
-        });
-        for line in opt.help.split('\n') {
-            if width >= HELP_COLUMN {
-                put("\n");
-                width = 0;
-            }
-            put(SPACES.get(width..).unwrap_or(""));
-            put(line);
-            put("\n");
+        let start = text.as_bytes().len();
+        usage(opt, text);
+        let mut width = text.as_bytes().len() - start;
+        if width >= HELP_COLUMN {
+            text.push("\n");
             width = 0;
         }
+        text.push(SPACES.get(width..).unwrap_or(""));
+        for byte in opt.help() {
+            text.push([byte]);
+            if byte == b'\n' {
+                text.push(SPACES);
+            }
+        }
+        text.push("\n");
     }
-    put("\nNot in this version yet:");
+    text.push("\nNot in this version yet:");
     let mut width = HELP_WIDTH; // so that the first begins a line
     for opt in OPTIONS.iter().filter(|opt| opt.id == Id::Reserved) {
-        width += " --".len() + opt.long.len();
+        let length = " --".len() + opt.long().count();
+        width += length;
         if width > HELP_WIDTH {
-            width = INDENT.len() + " --".len() + opt.long.len();
-            put("\n");
-            put(INDENT);
+            width = INDENT.len() + length;
+            text.push("\n").push(INDENT);
         }
-        put(" --");
-        put(opt.long);
+        text.push(" --").push_each(opt.long());
     }
-    put(HELP_TAIL);
+    text.push_each(HELP_TAIL.text());
 }
 
 /// `  -e, --env NAME[=VALUE]`
-fn usage(opt: &Opt, mut put: impl FnMut(&str)) {
+fn usage(opt: &Opt, text: &mut Buffer) {
     match opt.short {
-        Some(letter) => {
-            put("  -");
-            put(char::from(letter).encode_utf8(&mut [0; 4]));
-            put(", --");
-        }
-        None => put("      --"),
-    }
-    put(opt.long);
+        Some(letter) => text.push("  -").push([letter]).push(", --"),
+        None => text.push("      --"),
+    };
+    text.push_each(opt.long());
     match opt.value {
-        Value::None => {}
-        Value::Required(word) => {
-            put(" ");
-            put(word);
-        }
-        Value::Optional(word) => {
-            put("[=");
-            put(word);
-            put("]");
-        }
-    }
+        Value::None => text,
+        Value::Required => text.push(" ").push_each(opt.value_name()),
+        Value::Optional => text.push("[=").push_each(opt.value_name()).push("]"),
+    };
 }
 
 const HELP_COLUMN: usize = 26;
@@ -627,7 +664,8 @@ const HELP_WIDTH: usize = 80;
 const SPACES: &str = "                          ";
 const INDENT: &str = "     ";
 
-const HELP_HEAD: &str = "\
+const HELP_HEAD: Packed = packed!(
+    "\
 Usage: tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]
 
 Runs COMMAND in a container: a process in namespaces of its own, with IMAGE as
@@ -640,17 +678,21 @@ $TINYCTR_PATH, then as ./rootfs/NAME, rootfs/NAME beside tinyctr itself,
 
 Options end at IMAGE, or at --. A leading word `run` is ignored.
 
-";
+"
+);
 
-const HELP_TAIL: &str = "
+const HELP_TAIL: Packed = packed!(
+    "
 
 Exit status: the command's own; 128+N where signal N ended it; 125 where tinyctr
 failed; 126 where COMMAND can't be executed; 127 where it isn't found.
-";
+"
+);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buf::Line;
     use std::ffi::CString;
 
     /// Parses a command line of words, and hands the result to `look`.
@@ -669,10 +711,10 @@ mod tests {
         })
     }
 
-    fn refusal(words: &[&str]) -> (String, &'static str) {
+    fn refusal(words: &[&str]) -> (String, String) {
         with(words, |request| match request {
             Err(Error { object, cause: crate::error::Cause::Text(why), .. }) => {
-                (String::from_utf8_lossy(object).into_owned(), why)
+                (String::from_utf8_lossy(object).into_owned(), why.to_string())
             }
             _ => panic!("{words:?} was not refused"),
         })
@@ -727,7 +769,10 @@ mod tests {
         });
         run(&["/"], |o| assert_eq!(o.namespaces, None));
         for bad in ["", "uts,", "UTS", "none,uts", "utspid", "time"] {
-            assert_eq!(refusal(&["--ns", bad, "/"]), (bad.into(), "no such list of namespaces"));
+            assert_eq!(
+                refusal(&["--ns", bad, "/"]),
+                (bad.into(), "no such list of namespaces".into())
+            );
         }
     }
 
@@ -741,16 +786,16 @@ mod tests {
 
     #[test]
     fn what_is_not_right_is_named() {
-        assert_eq!(refusal(&[]), ("IMAGE".into(), "missing"));
-        assert_eq!(refusal(&["run"]), ("IMAGE".into(), "missing"));
-        assert_eq!(refusal(&[""]), ("IMAGE".into(), "empty"));
-        assert_eq!(refusal(&["--nss", "x"]), ("--nss".into(), "unknown option"));
-        assert_eq!(refusal(&["-qZ", "x"]), ("-qZ".into(), "unknown option"));
-        assert_eq!(refusal(&["--bare=1", "x"]), ("--bare=1".into(), "takes no value"));
-        assert_eq!(refusal(&["--workdir"]), ("--workdir".into(), "needs a value"));
-        assert_eq!(refusal(&["-w"]), ("-w".into(), "needs a value"));
-        assert_eq!(refusal(&["-e", "=x", "i"]), ("--env".into(), "a variable needs a name"));
-        assert_eq!(refusal(&["--hostname", "", "i"]), ("--hostname".into(), "empty"));
+        assert_eq!(refusal(&[]), ("IMAGE".into(), "missing".into()));
+        assert_eq!(refusal(&["run"]), ("IMAGE".into(), "missing".into()));
+        assert_eq!(refusal(&[""]), ("IMAGE".into(), "empty".into()));
+        assert_eq!(refusal(&["--nss", "x"]), ("--nss".into(), "unknown option".into()));
+        assert_eq!(refusal(&["-qZ", "x"]), ("-qZ".into(), "unknown option".into()));
+        assert_eq!(refusal(&["--bare=1", "x"]), ("--bare=1".into(), "takes no value".into()));
+        assert_eq!(refusal(&["--workdir"]), ("--workdir".into(), "needs a value".into()));
+        assert_eq!(refusal(&["-w"]), ("-w".into(), "needs a value".into()));
+        assert_eq!(refusal(&["-e", "=x", "i"]), ("--env".into(), "a variable needs a name".into()));
+        assert_eq!(refusal(&["--hostname", "", "i"]), ("--hostname".into(), "empty".into()));
         let long = "n".repeat(65);
         assert_eq!(refusal(&["--hostname", &long, "i"]).1, "longer than 64 bytes");
         let words = ["--ns", "pid", "--hostname", "x", "/"];
@@ -760,11 +805,14 @@ mod tests {
     #[test]
     fn every_reserved_option_is_refused_as_not_yet() {
         for opt in OPTIONS.iter().filter(|opt| opt.id == Id::Reserved) {
-            let long = format!("--{}", opt.long);
-            assert_eq!(refusal(&[&long, "x"]), (long.clone(), "not yet in this version"));
+            let long = format!("--{}", opt.long());
+            assert_eq!(refusal(&[&long, "x"]), (long.clone(), "not yet in this version".into()));
             if let Some(letter) = opt.short {
                 let short = format!("-{}", char::from(letter));
-                assert_eq!(refusal(&[&short, "x"]), (short.clone(), "not yet in this version"));
+                assert_eq!(
+                    refusal(&[&short, "x"]),
+                    (short.clone(), "not yet in this version".into())
+                );
             }
         }
     }
@@ -773,7 +821,7 @@ mod tests {
     fn no_name_stands_twice_in_the_table() {
         for (at, opt) in OPTIONS.iter().enumerate() {
             for other in &OPTIONS[at + 1..] {
-                assert_ne!(opt.long, other.long);
+                assert!(!opt.long().eq(other.long()));
                 assert!(opt.short.is_none() || opt.short != other.short, "-{:?}", opt.short);
             }
         }
@@ -781,11 +829,12 @@ mod tests {
 
     #[test]
     fn help_lists_every_option_and_fits_a_terminal() {
-        let mut text = String::new();
-        help(|piece| text.push_str(piece));
-        assert!(text.len() <= 4096, "the buffer that it is printed from");
+        let mut text = Line::<4096>::new();
+        help(&mut text);
+        assert!(!text.is_cut(), "the buffer that it is printed from");
+        let text = String::from_utf8(text.as_bytes().to_vec()).expect("it is ASCII");
         for opt in OPTIONS {
-            assert!(text.contains(&format!("--{}", opt.long)), "{}", opt.long);
+            assert!(text.contains(&format!("--{}", opt.long())), "{}", opt.long());
         }
         for line in text.lines() {
             assert!(line.len() <= 80, "{line}");

@@ -1,4 +1,4 @@
-//! Level 7. The parent: reads the command line, makes the plan, clones, waits, and passes on how
+//! Level 8. The parent: reads the command line, makes the plan, clones, waits, and passes on how
 //! the command ended.
 
 use core::cell::Cell;
@@ -214,7 +214,7 @@ fn report(error: &Error) {
     say(line.as_bytes());
     if let Some(hint) = error.advice() {
         let mut line = Text::new();
-        line.push(HINT).push(hint);
+        line.push(HINT).push_each(hint.text());
         say(line.end());
     }
 }
@@ -246,8 +246,6 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Error<'static>> {
 #[inline(never)] // a large frame, and not on the way to the wait
 fn print_help() -> Result<(), Error<'static>> {
     let mut text = Line::<4096>::new();
-    options::help(|piece| {
-        text.push(piece);
-    });
+    options::help(&mut text);
     print(text.as_bytes())
 }

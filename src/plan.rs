@@ -1,4 +1,4 @@
-//! Level 6. From options to a finished plan: every decision taken, every string built, before the
+//! Level 7. From options to a finished plan: every decision taken, every string built, before the
 //! clone. The child only carries it out (see the hazards in `child.rs`).
 
 use core::ffi::CStr;
@@ -10,6 +10,7 @@ use crate::flags::Clone;
 use crate::idmap::IdMaps;
 use crate::mounts::Mounts;
 use crate::options::Options;
+use crate::packed::packed;
 use crate::privileges::Privileges;
 use crate::steps::Step;
 use crate::sys::{self, Arena, Stack, step};
@@ -70,8 +71,9 @@ impl<'a> Plan<'a> {
             _ if namespaces.contains(Clone::NEWNS) => Root::Image(image),
             _ if options.bare => Root::ChrootOnly(image),
             _ => {
-                let why = "an image needs the mnt namespace";
-                let hint = "add mnt to --ns; or --bare, for a chroot that root can leave again";
+                let why = packed!("an image needs the mnt namespace");
+                let hint =
+                    packed!("add mnt to --ns; or --bare, for a chroot that root can leave again");
                 return Err(Error::refused(Step::Option, b"--ns", why).hint(hint));
             }
         };
@@ -80,7 +82,7 @@ impl<'a> Plan<'a> {
         let size = pointers + path.size();
         let (stack, mut arena) =
             step(Step::Memory, || sys::map_memory(process.page_size, size).on(c""))?;
-        let too_small = Error::refused(Step::Memory, b"", "the plan outgrew its measure");
+        let too_small = Error::refused(Step::Memory, b"", packed!("the plan outgrew its measure"));
         let environment = environment(options, process, &mut arena).ok_or(too_small)?;
         let programs = path.programs(&mut arena).ok_or(too_small)?;
         let plan = Plan {

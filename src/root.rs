@@ -1,4 +1,4 @@
-//! Level 5. Entering the root. There is more than one way, and one result: absolute paths name
+//! Level 6. Entering the root. There is more than one way, and one result: absolute paths name
 //! the image, the working directory is its root, and no path leads back to the host.
 //!
 //! Hazards:

@@ -1,4 +1,4 @@
-//! Level 3. A system call as a line of shell: what `--dry-run=sh` prints. The closest that
+//! Level 4. A system call as a line of shell: what `--dry-run=sh` prints. The closest that
 //! unshare(1), mount(8) and pivot_root(8) come to it, for those who want to take the story apart
 //! at a prompt. Pure.
 //!

@@ -1,4 +1,4 @@
-//! Level 2. A system call as a line of text, in the notation of
+//! Level 3. A system call as a line of text, in the notation of
 //! [strace(1)](https://man7.org/linux/man-pages/man1/strace.1.html). Pure: nothing is called here.
 
 use core::ffi::CStr;
@@ -437,12 +437,12 @@ pub fn json_text(line: &mut Buffer, text: &[u8]) {
 }
 
 /// The words, in lines of at most a hundred columns that begin with `indent`.
-pub fn wrapped(line: &mut Buffer, indent: &str, words: &[&[u8]]) {
+pub fn wrapped(line: &mut Buffer, indent: &str, words: &[u8]) {
     const WIDTH: usize = 100;
     let mut column = indent.len();
     let mut space = false;
     line.push(indent);
-    for word in words.iter().flat_map(|text| text.split_inclusive(|&byte| byte == b' ')) {
+    for word in words.split_inclusive(|&byte| byte == b' ') {
         let bare = word.strip_suffix(b" ").unwrap_or(word);
         if column + usize::from(space) + bare.len() > WIDTH {
             line.push("\n").push(indent).push("  ");
@@ -556,10 +556,10 @@ mod tests {
     fn lines_are_wrapped_at_a_hundred_columns_and_no_word_is_lost() {
         let words = "word ".repeat(60);
         let wrapped =
-            text(|line| wrapped(line, "    # ", &[b"now: ", words.trim_end().as_bytes()]));
+            text(|line| wrapped(line, "    # ", format!("now: {}", words.trim_end()).as_bytes()));
         assert!(wrapped.lines().all(|line| line.len() <= 100 && line.starts_with("    # ")));
         assert!(wrapped.lines().all(|line| line == line.trim_end()));
         assert_eq!(wrapped.matches("word").count(), 60);
-        assert_eq!(text(|line| super::wrapped(line, "# ", &[b""])), "# \n");
+        assert_eq!(text(|line| super::wrapped(line, "# ", b"")), "# \n");
     }
 }

@@ -16,7 +16,8 @@ fn namespaces() -> String {
 }
 
 fn skippable() -> String {
-    let words: Vec<&str> = LESSONS.iter().filter_map(|lesson| lesson.skip).collect();
+    let words: Vec<String> = LESSONS.iter().map(|lesson| lesson.skip().to_string()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
     words.join(" ")
 }
 
@@ -30,15 +31,15 @@ fn fill(template: &str, words: &[(&str, String)]) -> String {
 
 /// The first phrase of the help, on one line: before what it says of defaults.
 fn summary(opt: &Opt) -> String {
-    let line = opt.help.replace('\n', " ");
+    let line = opt.help().to_string().replace('\n', " ");
     line.split(" (default").next().unwrap_or(&line).to_owned()
 }
 
 // --- bash ----------------------------------------------------------------------------------------
 
 pub fn bash() -> String {
-    let takes_value = |opt: &&Opt| matches!(opt.value, Value::Required(_));
-    let long = |opt: &Opt| format!("--{}", opt.long);
+    let takes_value = |opt: &&Opt| matches!(opt.value, Value::Required);
+    let long = |opt: &Opt| format!("--{}", opt.long());
     let letters = |keep: fn(&Opt) -> bool| -> String {
         let kept = options().filter(|opt| keep(opt));
         kept.filter_map(|opt| opt.short.map(char::from)).collect()
@@ -47,8 +48,8 @@ pub fn bash() -> String {
     let words = [
         ("OPTIONS", options().flat_map(written).collect::<Vec<_>>().join(" ")),
         ("VALUED", valued.join("|")),
-        ("FLAGS", letters(|opt| !matches!(opt.value, Value::Required(_)))),
-        ("LETTERS", letters(|opt| matches!(opt.value, Value::Required(_)))),
+        ("FLAGS", letters(|opt| !matches!(opt.value, Value::Required))),
+        ("LETTERS", letters(|opt| matches!(opt.value, Value::Required))),
         ("NAMESPACES", namespaces()),
         ("STEPS", skippable()),
     ];
@@ -59,11 +60,12 @@ pub fn bash() -> String {
 fn written(opt: &Opt) -> Vec<String> {
     let mut words: Vec<String> =
         opt.short.map(|it| format!("-{}", char::from(it))).into_iter().collect();
-    words.push(format!("--{}", opt.long));
+    words.push(format!("--{}", opt.long()));
+    let value = opt.value_name().to_string();
     match opt.value {
-        Value::Optional(value) if is_word(value) => words.push(format!("--{}={value}", opt.long)),
-        Value::Optional(_) => words.push(format!("--{}=", opt.long)),
-        Value::None | Value::Required(_) => {}
+        Value::Optional if is_word(&value) => words.push(format!("--{}={value}", opt.long())),
+        Value::Optional => words.push(format!("--{}=", opt.long())),
+        Value::None | Value::Required => {}
     }
     words
 }
@@ -87,13 +89,14 @@ fn zsh_row(opt: &Opt) -> String {
         .chars()
         .flat_map(|c| ['\\', c].into_iter().skip(usize::from(!"[]:\\".contains(c))))
         .collect();
+    let word = zsh_name(&opt.value_name().to_string());
     let (short_end, long_end, action) = match opt.value {
         Value::None => ("", "", String::new()),
-        Value::Required(word) => ("+", "=", format!(":{}:{}", zsh_name(word), zsh_action(opt.id))),
-        Value::Optional(word) => ("", "=-", format!("::{}:{}", zsh_name(word), zsh_action(opt.id))),
+        Value::Required => ("+", "=", format!(":{word}:{}", zsh_action(opt.id))),
+        Value::Optional => ("", "=-", format!("::{word}:{}", zsh_action(opt.id))),
     };
     let told = quote(&format!("[{help}]{action}"));
-    let long = format!("--{}{long_end}", opt.long);
+    let long = format!("--{}{long_end}", opt.long());
     let repeats = opt.id == Id::Env;
     match opt.short.map(char::from) {
         None => format!("{long}{told}"),
@@ -101,7 +104,7 @@ fn zsh_row(opt: &Opt) -> String {
             let before = if repeats {
                 "'*'".to_owned()
             } else {
-                quote(&format!("(-{short} --{})", opt.long))
+                quote(&format!("(-{short} --{})", opt.long()))
             };
             format!("{before}{{-{short}{short_end},{long}}}{told}")
         }
@@ -152,10 +155,10 @@ fn fish_parsed(opt: &Opt) -> String {
     let short = opt.short.map(|letter| format!("{}/", char::from(letter))).unwrap_or_default();
     let value = match opt.value {
         Value::None => "",
-        Value::Required(_) => "=+",
-        Value::Optional(_) => "=?",
+        Value::Required => "=+",
+        Value::Optional => "=?",
     };
-    format!("'{short}{}{value}'", opt.long)
+    format!("'{short}{}{value}'", opt.long())
 }
 
 /// `complete -c tinyctr -n __tinyctr_before_image -s w -l workdir -x -d 'working directory inside'`
@@ -164,11 +167,11 @@ fn fish_row(opt: &Opt) -> String {
     if let Some(letter) = opt.short {
         row += &format!(" -s {}", char::from(letter));
     }
-    row += &format!(" -l {}", opt.long);
+    row += &format!(" -l {}", opt.long());
     match opt.value {
-        Value::Required(_) => row += " -x",
-        Value::Optional(word) if is_word(word) => row += " -f",
-        Value::Optional(_) => row += " -F", // a file
+        Value::Required => row += " -x",
+        Value::Optional if is_word(&opt.value_name().to_string()) => row += " -f",
+        Value::Optional => row += " -F", // a file
         Value::None => {}
     }
     if let Some(values) = fish_values(opt) {
@@ -179,11 +182,12 @@ fn fish_row(opt: &Opt) -> String {
 }
 
 fn fish_values(opt: &Opt) -> Option<String> {
+    let word = opt.value_name().to_string();
     match (opt.id, opt.value) {
         (Id::Ns, _) => Some("'(__tinyctr_namespaces)'".to_owned()),
         (Id::Skip, _) => Some(format!("'{}'", skippable())),
         (Id::Env, _) => Some("'(set -nx)'".to_owned()),
-        (_, Value::Optional(value)) if is_word(value) => Some(value.to_owned()),
+        (_, Value::Optional) if is_word(&word) => Some(word),
         _ => None,
     }
 }

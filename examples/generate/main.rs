@@ -1,9 +1,10 @@
 //! What is written from the tables, and not by hand: the manual page, the completions of three
-//! shells, and the list of system calls.
+//! shells, the list of system calls, and the dictionary that the texts are packed with.
 //!
-//!     cargo run --quiet --example generate -- man|bash|zsh|fish|syscalls
+//!     cargo run --quiet --example generate -- man|bash|zsh|fish|syscalls|dictionary
 
 mod completions;
+mod dictionary;
 mod man;
 mod source;
 mod syscalls;
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     let kinds: Vec<String> = std::env::args().skip(1).collect();
     let text = match &kinds[..] {
         [kind] => output(kind),
-        _ => Err("which of man, bash, zsh, fish, syscalls?".to_owned()),
+        _ => Err("which of man, bash, zsh, fish, syscalls, dictionary?".to_owned()),
     };
     let written = text.and_then(|text| {
         std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("stdout: {error}"))
@@ -39,7 +40,8 @@ pub fn output(kind: &str) -> Result<String, String> {
         "zsh" => Ok(completions::zsh()),
         "fish" => Ok(completions::fish()),
         "syscalls" => syscalls::document(),
-        _ => Err(format!("{kind}: none of man, bash, zsh, fish, syscalls")),
+        "dictionary" => Ok(dictionary::dictionary()),
+        _ => Err(format!("{kind}: none of man, bash, zsh, fish, syscalls, dictionary")),
     }
 }
 

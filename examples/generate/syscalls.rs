@@ -397,7 +397,7 @@ fn in_assembly(project: &Project) -> impl Iterator<Item = (&Source, &str)> {
 impl Known {
     fn told_steps(&self) -> String {
         let mut told: Vec<String> =
-            self.steps.iter().map(|&step| LESSONS[step].name.to_owned()).collect();
+            self.steps.iter().map(|&step| LESSONS[step].name().to_string()).collect();
         if !self.outside.is_empty() {
             let outside: Vec<_> = self.outside.iter().map(|name| format!("`{name}`")).collect();
             let also = if told.is_empty() { "in no step: " } else { "and in none: " };

@@ -1,4 +1,4 @@
-//! Level 4. The only doorway to the kernel: one typed function a system call, each three lines
+//! Level 5. The only doorway to the kernel: one typed function a system call, each three lines
 //! that describe the call, and one place, `enter`, that makes it. Whoever wants to watch tinyctr,
 //! or to stop it, has this one line to stand on.
 
@@ -167,8 +167,7 @@ pub fn mkdirat(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
 /// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): a character device.
 /// `EPERM` without CAP_MKNOD in the initial user namespace.
 pub fn mknodat(path: &CStr, mode: u32, [major, minor]: [u8; 2]) -> Result<(), Errno> {
-    let args =
-        [CWD, Arg::Str(path), Arg::Mode(libc::S_IFCHR | mode), Arg::Device([major, minor])];
+    let args = [CWD, Arg::Str(path), Arg::Mode(libc::S_IFCHR | mode), Arg::Device([major, minor])];
     // SAFETY: as in `openat`.
     unsafe { enter(call!(Shut, mknodat, args)) }.map(drop)
 }
@@ -308,9 +307,12 @@ pub fn mount_setattr(path: &CStr, flags: MountAttr) -> Result<(), Errno> {
 pub fn mount_flags_of(path: &CStr) -> Result<Ms, Errno> {
     // include/linux/statfs.h: all flags that a mount can have are the MS_ ones, but for this.
     const ST_RELATIME: u64 = 0x1000;
-    const SAME: u64 =
-        libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME
-            | libc::MS_NODIRATIME;
+    const SAME: u64 = libc::MS_RDONLY
+        | libc::MS_NOSUID
+        | libc::MS_NODEV
+        | libc::MS_NOEXEC
+        | libc::MS_NOATIME
+        | libc::MS_NODIRATIME;
     // struct statfs of a 64-bit machine: type, bsize, blocks, bfree, bavail, files, ffree, fsid,
     // namelen, frsize, flags, and four to spare.
     let mut statfs = [0_u64; 15];
@@ -496,8 +498,7 @@ pub fn seccomp_set_mode_filter(filter: &[Instruction]) -> Result<(), Errno> {
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)`, [keyctl(2)](
 /// https://man7.org/linux/man-pages/man2/keyctl.2.html): a new session keyring without a name.
 pub fn keyctl_join_session_keyring() -> Result<(), Errno> {
-    let operation =
-        Arg::Named(libc::KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING");
+    let operation = Arg::Named(libc::KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING");
     // SAFETY: the call touches no memory of ours.
     unsafe { enter(call!(Shut, keyctl, [operation, Arg::Null])) }.map(drop)
 }

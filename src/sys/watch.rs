@@ -19,6 +19,7 @@ use syscalls::{Errno, Sysno};
 use super::observe;
 use super::rehearsal::Rehearsal;
 use super::{STDERR, STDOUT, raw};
+use crate::buf::Buffer;
 use crate::error::{Error, Fault};
 use crate::flags::{Map, O, Prot};
 use crate::script::Script;
@@ -149,13 +150,14 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
         watch.out();
     }
     if let Some(step) = watch.skip {
-        let name = step.name().as_bytes();
-        let words: [&[u8]; 3] = [b"SKIPPED, to see what breaks: ", name, b". Not for use."];
-        watch.remark(&words);
+        watch.remark(|words| {
+            let words = words.push("SKIPPED, to see what breaks: ").push_each(step.name());
+            words.push(". Not for use.");
+        });
         if watch.own_file {
             // Whoever looks at the terminal should know it as well.
             watch.line.clear();
-            trace::wrapped(&mut watch.line, "tinyctr: ", &words);
+            trace::wrapped(&mut watch.line, "tinyctr: ", watch.word.as_bytes());
             let _unheard = write(STDERR, watch.line.as_bytes());
         }
     }
@@ -346,23 +348,27 @@ impl Watch {
         }
         if self.explain && self.in_child && self.step == Some(Step::Clone) {
             let mut told = core::mem::take(&mut self.namespaces);
-            told.changed(|text| self.remark(&[b"now: ", text]));
+            told.changed(|text| self.remark_now(text));
         }
         self.step = Some(step);
         let lesson = step.lesson();
         let told = self.told >> step as u64 & 1 != 0;
         self.told |= 1 << step as u64;
-        if self.explain && !told && !lesson.why.is_empty() {
-            self.remark(&[lesson.name.as_bytes(), b": ", lesson.why.as_bytes()]);
-            if !lesson.without.is_empty() {
-                self.remark(&[b"without it: ", lesson.without.as_bytes()]);
+        if self.explain && !told && !lesson.why().is_empty() {
+            self.remark(|words| {
+                words.push_each(lesson.name()).push(": ").push_each(lesson.why());
+            });
+            if !lesson.without().is_empty() {
+                self.remark(|words| {
+                    words.push("without it: ").push_each(lesson.without());
+                });
             }
         }
     }
 
     fn leave_step(&mut self, step: Step) {
         if self.explain && !self.rehearsal.is_on() {
-            observe::after(step, |text| self.remark(&[b"now: ", text]));
+            observe::after(step, |text| self.remark_now(text));
         }
     }
 
@@ -458,23 +464,33 @@ impl Watch {
         let who = self.who().trim_ascii_end();
         self.line.push("{\"who\":\"").push(who).push("\"");
         if let Some(step) = self.step {
-            self.line.push(",\"step\":\"").push(step.name()).push("\"");
+            self.line.push(",\"step\":\"").push_each(step.name()).push("\"");
         }
     }
 
     /// Words between the calls: a reason, or what has changed.
-    fn remark(&mut self, words: &[&[u8]]) {
+    fn remark(&mut self, say: impl FnOnce(&mut Buffer)) {
+        self.word.clear();
+        say(&mut self.word);
+        self.tell_remark();
+    }
+
+    fn remark_now(&mut self, what: &[u8]) {
+        self.remark(|words| {
+            words.push("now: ").push(what);
+        });
+    }
+
+    fn tell_remark(&mut self) {
         self.line.clear();
         if self.format == Format::Json {
             self.begin_object();
             self.line.push(",\"remark\":\"");
-            for word in words {
-                trace::json_text(&mut self.line, word);
-            }
+            trace::json_text(&mut self.line, self.word.as_bytes());
             self.line.push("\"}\n");
         } else {
             let indent = if self.format == Format::Shell { "# " } else { "         # " };
-            trace::wrapped(&mut self.line, indent, words);
+            trace::wrapped(&mut self.line, indent, self.word.as_bytes());
             if self.format == Format::Shell {
                 self.script.comment(&mut self.line);
             }
