@@ -10,12 +10,16 @@ use syscalls::Sysno;
 use crate::arch::Strings;
 use crate::buf::{Buffer, Line};
 use crate::flags::{Clone, Ms};
-use crate::trace::{Arg, Call};
+use crate::trace::{self, Arg, Call, Filled};
 
 /// What of the calls so far the later lines depend on.
 pub struct Script {
     /// After the clone: inside the quotes.
     inside: bool,
+    /// The image's root is open, and `$root` names it.
+    root_open: bool,
+    /// The last call opened a directory, and the shell went there at once.
+    there: bool,
     /// chroot(8) starts a program, so the two calls that come before one wait for the exec.
     chroot: Line<4096>,
     directory: Line<4096>,
@@ -28,7 +32,13 @@ impl Script {
     pub const HEAD: &str = "#!/bin/sh\n# Made by tinyctr --dry-run=sh.\n";
 
     pub const fn new() -> Self {
-        Script { inside: false, chroot: Line::new(), directory: Line::new() }
+        Script {
+            inside: false,
+            root_open: false,
+            there: false,
+            chroot: Line::new(),
+            directory: Line::new(),
+        }
     }
 
     /// Makes a comment fit for the place where it will stand.
@@ -51,6 +61,29 @@ impl Script {
                 quote(line.push("hostname -- "), name).push("\n");
             }
             (Sysno::mount, args) => mount(line, args),
+            (Sysno::mount_setattr, &[_, Arg::Str(path), _, Arg::Struct(_, filled), _]) => {
+                if let Filled::MountAttr(flags) = filled {
+                    // Not recursive: mount(8) learnt that late. Few images have mounts in them.
+                    line.push("mount -o remount,bind");
+                    options(line, flags.into()); // the low bits are those of MS_
+                    quote_path(line.push(" "), path.to_bytes()).push("\n");
+                }
+            }
+            (Sysno::umask, &[mask]) => {
+                trace::argument(line.push("umask "), mask, None);
+                line.push("\n");
+            }
+            (Sysno::mknodat, &[_, Arg::Str(path), Arg::Mode(_), Arg::Device([major, minor])]) => {
+                quote_path(line.push("mknod -m 666 "), path.to_bytes()).push(" c ");
+                line.push_decimal(major.into()).push(" ").push_decimal(minor.into()).push("\n");
+            }
+            (Sysno::mknodat, &[_, Arg::Str(path), _]) => {
+                quote_path(line.push("touch "), path.to_bytes()).push("\n");
+            }
+            (Sysno::symlinkat, &[Arg::Str(target), _, Arg::Str(path)]) => {
+                quote(line.push("ln -s "), target.to_bytes()).push(" ");
+                quote_path(line, path.to_bytes()).push("\n");
+            }
             (Sysno::chroot, &[Arg::Str(path)]) if path != c"." => {
                 self.chroot.push(path.to_bytes()); // `.` is where pivot_root has brought us
             }
@@ -62,19 +95,28 @@ impl Script {
             (Sysno::openat, &[_, Arg::Str(path), Arg::OpenFlags(flags)])
                 if flags & libc::O_PATH as u64 != 0 =>
             {
-                // No link of the image is followed.
-                quote_path(line.push("[ ! -L "), path.to_bytes()).push(" ]\n");
-                change_directory(line, path.to_bytes());
+                self.open(line, path.to_bytes());
+                return;
             }
-            (Sysno::mkdirat, &[_, Arg::Str(path), _]) => {
-                quote_path(line.push("mkdir -m 555 "), path.to_bytes()).push("\n");
+            (Sysno::fchdir, _) if self.there => {}
+            (Sysno::fchdir, _) => drop(line.push("cd \"$root\"\n")),
+            (Sysno::mkdirat, &[directory, Arg::Str(path), mode]) => {
+                line.push(if matches!(directory, Arg::Fd(0..)) { "cd \"$root\"\n" } else { "" });
+                trace::argument(line.push("mkdir -m "), mode, None);
+                quote_path(line.push(" "), path.to_bytes()).push("\n");
             }
             (Sysno::pivot_root, _) => {
                 line.push("pivot_root . .\n");
                 line.push("cd /  # of the image, and so are the programs from here on\n");
                 line.push("hash -r\n");
             }
-            (Sysno::umount2, _) => drop(line.push("umount -l .\n")),
+            (Sysno::umount2, &[Arg::Str(path), _]) => {
+                quote_path(line.push("umount -l "), path.to_bytes()).push("\n");
+            }
+            (Sysno::keyctl | Sysno::prlimit64 | Sysno::seccomp | Sysno::capset, _) => {
+                trace::call(line.push("# no command does this: "), call, None);
+                line.push("\n");
+            }
             (Sysno::execve, &[Arg::Str(program), Arg::Argv(argv), Arg::Envp(environment)]) => {
                 self.execute(line, program.to_bytes(), argv, environment);
             }
@@ -84,6 +126,18 @@ impl Script {
             }
             _ => {}
         }
+        self.there = false;
+    }
+
+    /// First of all the image; then a directory in it, where no link is followed.
+    fn open(&mut self, line: &mut Buffer, path: &[u8]) {
+        if self.root_open {
+            quote_path(line.push("cd \"$root\"\n[ ! -L "), path).push(" ]\n");
+        }
+        change_directory(line, path);
+        line.push(if self.root_open { "" } else { "root=$PWD\n" });
+        self.there = self.root_open;
+        self.root_open = true;
     }
 
     /// The quotes are closed: nothing of the container's follows.
@@ -141,21 +195,41 @@ fn clone(line: &mut Buffer, flags: u64) {
 }
 
 fn mount(line: &mut Buffer, args: &[Arg]) {
-    let &[source, Arg::Str(target), fstype, Arg::Flags(flags, _), _] = args else { return };
+    let &[source, Arg::Str(target), fstype, Arg::Flags(flags, _), data] = args else { return };
     let has = |flag: Ms| flags & flag.bits() != 0;
     match (source, fstype) {
         (_, Arg::Str(fstype)) => {
-            quote(line.push("mount -t "), fstype.to_bytes());
-            quote(line.push(" -o nosuid,nodev,noexec "), fstype.to_bytes());
+            quote(line.push("mount -t "), fstype.to_bytes()).push(" -o rw");
+            options(line, flags);
+            if let Arg::Str(data) = data {
+                line.push(",").push(data.to_bytes()); // ours, and plain
+            }
+            quote(line.push(" "), fstype.to_bytes());
         }
         _ if has(Ms::PRIVATE) => drop(line.push("mount --make-rprivate")),
+        _ if has(Ms::REMOUNT) => options(line.push("mount -o remount,bind"), flags),
         (Arg::Str(source), _) => {
-            line.push(if has(Ms::BIND) { "mount --rbind " } else { "mount --move " });
+            line.push(match (has(Ms::BIND), has(Ms::REC)) {
+                (true, true) => "mount --rbind ",
+                (true, false) => "mount --bind ",
+                _ => "mount --move ",
+            });
             quote_path(line, source.to_bytes());
         }
         _ => return,
     }
     quote_path(line.push(" "), target.to_bytes()).push("\n");
+}
+
+fn options(line: &mut Buffer, flags: u64) {
+    for (flag, option) in [
+        (Ms::RDONLY, ",ro"),
+        (Ms::NOSUID, ",nosuid"),
+        (Ms::NODEV, ",nodev"),
+        (Ms::NOEXEC, ",noexec"),
+    ] {
+        line.push(if flags & flag.bits() != 0 { option } else { "" });
+    }
 }
 
 fn change_directory(line: &mut Buffer, path: &[u8]) {

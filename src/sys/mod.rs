@@ -277,9 +277,11 @@ pub fn mount_new(fstype: &CStr, target: &CStr, flags: Ms) -> Result<(), Errno> {
 }
 
 /// `mount(fstype, target, fstype, flags, data)`,
-/// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): with options of the file system.
+/// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): with options of the file
+/// system, where there are any.
 pub fn mount_with(fstype: &CStr, target: &CStr, flags: Ms, data: &CStr) -> Result<(), Errno> {
-    mount(Arg::Str(fstype), target, Arg::Str(fstype), flags, Arg::Str(data))
+    let data = if data.is_empty() { Arg::Null } else { Arg::Str(data) };
+    mount(Arg::Str(fstype), target, Arg::Str(fstype), flags, data)
 }
 
 #[inline(never)] // the story mounts a lot

@@ -51,16 +51,17 @@ impl Rehearsal {
         let make = || unsafe { raw(call.number, call.args) };
         match (call.number, call.args, call.door) {
             (Sysno::openat, _, Door::Open) => match make() {
-                Err(Errno::ENOENT) if self.made => self.open_nothing(),
+                Err(Errno::ENOENT) if core::mem::take(&mut self.made) => self.open_nothing(),
                 answer => answer,
             },
             (Sysno::openat, ..) => self.open_nothing(),
             (Sysno::close, ..) if self.in_child => make(), // the child is gone soon
             (Sysno::write, &[.., Arg::Unsigned(length)], _) => Ok(length),
-            (Sysno::mkdirat, ..) => {
-                self.made = true;
+            (Sysno::mkdirat, &[Arg::Fd(directory), ..], _) => {
+                self.made = directory >= 0; // in the image, and about to be opened
                 Ok(0)
             }
+            (Sysno::mount, &[_, Arg::Str(target), ..], _) => can_cover(target),
             // Where we stand is nobody's business but our own, and where we look from.
             (Sysno::chdir, &[Arg::Str(path)], _) => self.stand_in(path),
             (Sysno::fchdir, ..) => make(),
@@ -142,6 +143,18 @@ impl Rehearsal {
         // SAFETY: the kernel reads the path and the three words of `how`.
         unsafe { raw(Sysno::openat2, &[from, Arg::Str(path), at, size]) }.map(|fd| fd as i32)
     }
+}
+
+/// What our own /proc and /sys would have is what the host's have. (Elsewhere nothing is asked:
+/// there we would have made the place.)
+fn can_cover(target: &CStr) -> Result<usize, Errno> {
+    let path = target.to_bytes();
+    if !path.starts_with(b"/proc/") && !path.starts_with(b"/sys/") {
+        return Ok(0);
+    }
+    let args = [CWD, Arg::Str(target), Arg::Signed(libc::F_OK as isize)];
+    // SAFETY: the kernel copies the path.
+    unsafe { raw(Sysno::faccessat, &args) }
 }
 
 fn close(fd: i32) {
