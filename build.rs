@@ -61,7 +61,7 @@ fn main() {
     }
 }
 
-/// Name and text of every errno from 1 on, each a part of one packed text: a quarter of the match
+/// Name and text of every errno from 1 on, each a part of one packed text: far less than the match
 /// that they are in `syscalls`, and read-only data that is not resident until it is needed.
 fn errno_table() -> Vec<u8> {
     /// MAX_ERRNO of include/linux/err.h; the highest that has a name comes much earlier.

@@ -1,15 +1,28 @@
-//! Level 1. The kernel's flag words, each one table: the wrappers take the type, and whoever
+//! Level 2. The kernel's flag words, each one table: the wrappers take the type, and whoever
 //! prints a call finds the names here; and the other numbers of its that mean something.
 
 use core::ops::{BitOr, BitOrAssign};
 
+use crate::packed::{Packed, Text, packed};
+
 /// The names of a flag word.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// The kernel's name, and its bits.
-    pub names: &'static [(&'static str, u64)],
+    /// What the kernel puts before each name.
+    pub prefix: &'static str,
+    /// A name a part, in the order of `bits`.
+    names: Packed,
+    bits: &'static [u32],
     /// What the word is called when no bit is set.
     pub zero: &'static str,
+}
+
+impl Table {
+    /// The flags: of each its name, without the prefix, and its bits.
+    pub fn flags(&self) -> impl Iterator<Item = (Text, u64)> {
+        let names = self.names;
+        self.bits.iter().enumerate().map(move |(at, &bits)| (names.part(at), bits.into()))
+    }
 }
 
 /// Declares a flag type and its table. `$prefix` is what the kernel puts before each name.
@@ -27,7 +40,9 @@ macro_rules! flags {
 
             /// Every flag that is known here.
             pub const TABLE: &'static Table = &Table {
-                names: &[$((concat!($prefix, stringify!($name)), $value as u64),)*],
+                prefix: $prefix,
+                names: packed!($(stringify!($name)),*),
+                bits: &[$($value as u32),*],
                 zero: $zero,
             };
 
@@ -196,8 +211,11 @@ mod tests {
 
     #[test]
     fn tables_carry_the_kernels_names() {
-        assert!(Ms::TABLE.names.contains(&("MS_NOSUID", 2)));
-        assert!(Clone::TABLE.names.contains(&("CLONE_NEWNS", 0x0002_0000)));
+        let has = |table: &Table, prefix, name: &[u8], known| {
+            table.prefix == prefix && table.flags().any(|(it, bits)| it.is(name) && bits == known)
+        };
+        assert!(has(Ms::TABLE, "MS_", b"NOSUID", 2));
+        assert!(has(Clone::TABLE, "CLONE_", b"NEWNS", 0x0002_0000));
     }
 
     #[test]
