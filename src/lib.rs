@@ -8,8 +8,9 @@
 //! 4. [`plan`]: every decision, taken before the clone.
 //! 5. [`options`], [`image`], [`descriptors`], [`idmap`], [`lifetime`]: what the plan is made from.
 //! 6. [`sys`]: one function a system call, and the one place that makes them.
-//! 7. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
-//! 8. [`error`], [`errno`], [`flags`], [`buf`], [`arch`]: the words that all of it is written in.
+//! 7. [`seccomp`]: the calls that the command may make.
+//! 8. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
+//! 9. [`error`], [`errno`], [`flags`], [`buf`], [`arch`]: the words that all of it is written in.
 //!
 //! `docs/architecture.md` has the map and the invariants.
 
@@ -30,6 +31,7 @@ pub mod parent;
 pub mod plan;
 pub mod root;
 pub mod script;
+pub mod seccomp;
 pub mod steps;
 pub mod sys;
 pub mod trace;
