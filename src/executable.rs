@@ -1,4 +1,4 @@
-//! Level 5. Whose file we are. A container must not be handed the host's tinyctr: who may open it may
+//! Level 6. Whose file we are. A container must not be handed the host's tinyctr: who may open it may
 //! write to it, once nobody runs it any more (CVE-2019-5736).
 //!
 //! An image gets as far as `/proc/self/exe`: its command can be a link to that, or a script that

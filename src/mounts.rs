@@ -1,4 +1,4 @@
-//! Level 5. What a container finds in `/dev`, `/proc` and `/sys`, whatever its image has there.
+//! Level 6. What a container finds in `/dev`, `/proc` and `/sys`, whatever its image has there.
 //!
 //! Each is built where the host has its own: our mount namespace is a copy, in which that name may
 //! be covered, and no path that is looked up here is the image's. Once it is finished it is moved

@@ -1,4 +1,4 @@
-//! Level 5. What the command may do: the last things before it runs, since what comes before needs
+//! Level 6. What the command may do: the last things before it runs, since what comes before needs
 //! the rights that are given up here.
 //!
 //! Hazard: the order. A filter may be installed by who has no_new_privs or CAP_SYS_ADMIN, so the
@@ -9,7 +9,7 @@ use syscalls::Errno;
 use crate::caps::{self, Set};
 use crate::error::{Error, Fault, On};
 use crate::flags::O;
-use crate::seccomp::Instruction;
+use crate::seccomp;
 use crate::steps::Step;
 use crate::sys::{self, skippable};
 
@@ -19,7 +19,7 @@ pub struct Privileges {
     /// execve may give more than that, to set-user-ID programs.
     pub new_privs: bool,
     /// `None`: every system call.
-    pub filter: Option<[Instruction; crate::seccomp::LENGTH]>,
+    pub filter: Option<seccomp::Program>,
 }
 
 /// What a process has of its caller without having asked for it.

@@ -14,7 +14,7 @@ use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
 use crate::flags::{Clone, Ended, Mnt, MountAttr, Ms, O};
-use crate::seccomp::Instruction;
+use crate::seccomp;
 use crate::trace::{Arg, Call, Door, Filled, Shown};
 
 use memory::Resident;
@@ -515,7 +515,7 @@ static CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
 /// `seccomp(SECCOMP_SET_MODE_FILTER, 0, {len, filter})`,
 /// [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html). Needs no_new_privs, or
 /// CAP_SYS_ADMIN.
-pub fn seccomp_set_mode_filter(filter: &[Instruction]) -> Result<(), Errno> {
+pub fn seccomp_set_mode_filter(filter: &seccomp::Program) -> Result<(), Errno> {
     let length = filter.len();
     let program = [length, filter.as_ptr() as usize]; // struct sock_fprog: a short, then a pointer
     let operation = Arg::Named(libc::SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER");
