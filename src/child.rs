@@ -58,8 +58,9 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
             }
             let tree = root::open(image)?;
             match &plan.mounts {
-                Some(mounts) => furnish(tree, mounts)?,
-                None => tree.mount_proc()?, // what ps reads: the processes of this PID namespace
+                // On shared mounts, what covers the host's /dev would cover it on the host as well.
+                Some(mounts) if !sys::skips(Step::Private) => furnish(tree, mounts)?,
+                _ => tree.mount_proc()?, // what ps reads: the processes of this PID namespace
             }
             let host = tree.enter()?;
             root::leave_host(host)?;

@@ -476,8 +476,9 @@ fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
         packed!("no step that can be left out"),
     )
     .hint(packed!(
-        "--skip takes close, sigchld, ids, parent, hostname, private, pivot, proc, leave or \
-             workdir"
+        "--skip takes close, sigchld, ids, parent, hostname, private, nodev, dev, proc, sys, \
+         mask, place, pivot, leave, workdir, keyring, oom, core, umask, memory, new-privs, \
+         seccomp or caps"
     ));
     Step::to_skip(word.to_bytes()).ok_or(unknown)
 }

@@ -67,6 +67,8 @@ pub enum Arg<'a> {
     Signed(isize),
     Unsigned(usize),
     Octal(u32),
+    /// Octal, with three digits at least.
+    Umask(u32),
     /// As `mknod` has it: a file type and permissions.
     Mode(u32),
     /// The major and minor number of a device.
@@ -133,7 +135,7 @@ impl Arg<'_> {
             Arg::OpenFlags(bits) | Arg::CloneFlags(bits) => bits as usize,
             Arg::Signed(number) => number as usize,
             Arg::Unsigned(number) => number,
-            Arg::Octal(mode) | Arg::Mode(mode) => mode as usize,
+            Arg::Octal(mode) | Arg::Umask(mode) | Arg::Mode(mode) => mode as usize,
             Arg::Device([major, minor]) => usize::from(major) << 8 | usize::from(minor),
             Arg::Capability(number) => number as usize,
         }
@@ -164,6 +166,10 @@ pub fn call(line: &mut Buffer, call: &Call, known: Known) {
 pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
     match result {
         Ok(address) if number == Sysno::mmap => line.push_hex(address as u64),
+        Ok(mask) if number == Sysno::umask => {
+            octal(line, mask as u32, 2);
+            line
+        }
         Ok(number) => line.push_decimal(number as u64),
         Err(errno) => push_errno(line.push("-1 "), errno),
     };
@@ -208,14 +214,15 @@ pub fn argument(line: &mut Buffer, arg: Arg, known: Known) {
         Arg::Signal(number) => signal(line, number),
         Arg::Signed(number) => signed(line, number),
         Arg::Unsigned(number) => drop(line.push_decimal(number as u64)),
-        Arg::Octal(mode) => octal(line, mode),
+        Arg::Octal(mode) => octal(line, mode, 1),
+        Arg::Umask(mask) => octal(line, mask, 2),
         Arg::Mode(mode) => {
             line.push(if mode & libc::S_IFMT == libc::S_IFCHR { "S_IFCHR|" } else { "S_IFREG|" });
-            octal(line, mode & !libc::S_IFMT);
+            octal(line, mode & !libc::S_IFMT, 1);
         }
         Arg::Device([major, minor]) => {
-            line.push("makedev(").push_hex(major.into()).push(", ").push_hex(minor.into());
-            line.push(")");
+            line.push("makedev(").push_hex(major.into()).push(", ");
+            if minor == 0 { line.push("0") } else { line.push_hex(minor.into()) }.push(")");
         }
         Arg::Capability(number) => capability(line, number),
         Arg::Capabilities(_, set) => capability_sets(line, [set, set, 0]),
@@ -264,7 +271,7 @@ fn capability(line: &mut Buffer, number: u32) {
                 line.push([byte.to_ascii_uppercase()]);
             }
         }
-        None => drop(line.push_hex(number.into())),
+        None => drop(line.push_hex(number.into()).push(" /* CAP_??? */")),
     }
 }
 
@@ -398,10 +405,11 @@ fn signed(line: &mut Buffer, number: isize) {
     line.push(if number < 0 { "-" } else { "" }).push_decimal(number.unsigned_abs() as u64);
 }
 
-fn octal(line: &mut Buffer, mode: u32) {
+/// 0, and at least so many digits.
+fn octal(line: &mut Buffer, mode: u32, digits: u32) {
     line.push("0");
     let mut shift = 30;
-    while shift > 0 && mode >> shift == 0 {
+    while shift > 3 * (digits - 1) && mode >> shift == 0 {
         shift -= 3;
     }
     loop {

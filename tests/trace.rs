@@ -178,8 +178,14 @@ fn from_trace(text: &str) -> Vec<Call> {
 
 fn call(who: &'static str, line: &str) -> Call {
     let end = line.rfind(" = ").unwrap_or_else(|| panic!("no result: {line}"));
-    Call { who, text: shown(line[..end].trim_end()), result: result(line) }
+    let text = shown(&line[..end].trim_end().replace(UNKNOWN, ""));
+    // A keyring's number is the kernel's choice.
+    let result = if text.starts_with("keyctl(") { "KEY".into() } else { result(line) };
+    Call { who, text, result }
 }
+
+/// What strace says of a propagation of 0, which is no name that it knows.
+const UNKNOWN: &str = " /* MS_??? */";
 
 /// What follows the last ` = `, without the text of an errno, an address, a time.
 fn result(line: &str) -> String {
@@ -255,7 +261,7 @@ fn a_trace_in_a_file_is_the_trace_on_stderr() {
 /// The file takes a number of its own; and in a rehearsal so do directories.
 fn without_fds(mut calls: Vec<Call>) -> Vec<Call> {
     for call in &mut calls {
-        let is_fd = ["close(", "fchdir(", "ppoll(", "pipe2(", "write("].iter();
+        let is_fd = ["close(", "fchdir(", "ppoll(", "pipe2(", "write(", "read(", "openat("].iter();
         if is_fd.clone().any(|name| call.text.starts_with(name)) {
             call.text.retain(|letter| !letter.is_ascii_digit());
         }
@@ -411,8 +417,9 @@ fn a_dry_run_tells_what_a_run_does() {
 
 fn names_and_arguments(trace: &str) -> Vec<String> {
     let calls = from_trace(trace).into_iter();
-    // A rehearsal has its own child, and waits for it.
-    calls
+    // A rehearsal has its own child, and waits for it; and it writes its account to other numbers.
+    without_fds(calls.collect())
+        .into_iter()
         .map(|call| if call.text.starts_with("wait4") { "wait4".into() } else { call.text })
         .collect()
 }
@@ -425,7 +432,7 @@ fn a_dry_run_changes_nothing() {
     let before = state_of_host(&image);
     let said = run(tinyctr(["--dry-run"]).arg(&image).arg("true"));
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    assert!(said.stderr.contains("mkdirat(AT_FDCWD, \"proc\", 0555)"), "{}", said.stderr);
+    assert!(said.stderr.contains(", \"proc\", 0755)"), "{}", said.stderr);
     run(tinyctr(["--dry-run", "--ns", "none", "--bare"]).arg(&image).arg("true"));
     assert_eq!(state_of_host(&image), before);
 }

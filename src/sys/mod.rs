@@ -546,7 +546,7 @@ pub fn limit_core_dumps() -> Result<(), Errno> {
 /// `umask(mask)`, [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html). It can't fail.
 pub fn umask(mask: u32) {
     // SAFETY: the call touches no memory of ours.
-    let _infallible = unsafe { enter(call!(Shut, umask, [Arg::Octal(mask)])) };
+    let _infallible = unsafe { enter(call!(Shut, umask, [Arg::Umask(mask)])) };
 }
 
 /// `pipe2(fds, O_CLOEXEC)`, [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html).

@@ -62,6 +62,9 @@ impl Rehearsal {
                 Ok(0)
             }
             (Sysno::mount, &[_, Arg::Str(target), ..], _) => can_cover(target),
+            (Sysno::prctl, &[_, capability @ Arg::Capability(_)], Door::Shut) => {
+                is_known(capability)
+            }
             // Where we stand is nobody's business but our own, and where we look from.
             (Sysno::chdir, &[Arg::Str(path)], _) => self.stand_in(path),
             (Sysno::fchdir, ..) => make(),
@@ -143,6 +146,13 @@ impl Rehearsal {
         // SAFETY: the kernel reads the path and the three words of `how`.
         unsafe { raw(Sysno::openat2, &[from, Arg::Str(path), at, size]) }.map(|fd| fd as i32)
     }
+}
+
+/// PR_CAPBSET_DROP fails for a capability that the kernel doesn't know.
+fn is_known(capability: Arg) -> Result<usize, Errno> {
+    let read = Arg::Named(libc::PR_CAPBSET_READ as u32, "PR_CAPBSET_READ");
+    // SAFETY: the call touches no memory.
+    unsafe { raw(Sysno::prctl, &[read, capability]) }.map(|_| 0)
 }
 
 /// What our own /proc and /sys would have is what the host's have. (Elsewhere nothing is asked:
