@@ -17,6 +17,8 @@ use crate::sys::{self, skippable};
 pub struct Mounts {
     /// Our own user namespace: no device can be made there, and no group 5 may be mapped.
     pub borrowed: bool,
+    /// A network namespace of our own user namespace, so that we may show it in /sys.
+    pub own_network: bool,
     /// Standard input is a terminal, and becomes `/dev/console`.
     pub console: bool,
     /// With a namespace of its own: message queues, and a cgroup to show.
@@ -128,10 +130,8 @@ pub fn make_proc() -> Result<(), Error<'static>> {
 pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
     let flags = if mounts.masked { INERT | Ms::RDONLY } else { INERT };
     skippable(Step::Sys, || {
-        // The host's own sysfs may be the very same one, and is not mounted on itself (EBUSY).
-        sys::mount_new(c"tmpfs", SYS, flags).on(SYS)?;
-        match sys::mount_new(c"sysfs", SYS, flags) {
-            // The network namespace belongs to another user namespace.
+        match if mounts.own_network { new_sys(flags) } else { Err(Errno::EPERM) } {
+            // The network namespace, which it shows too, belongs to another user namespace.
             Err(Errno::EPERM) => borrow_sys().on(SYS)?,
             answer => answer.on(SYS)?,
         }
@@ -147,9 +147,19 @@ pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
     })
 }
 
+/// The host's own sysfs may be the very same one, and is not mounted on itself (EBUSY): so
+/// something else comes between the two.
+fn new_sys(flags: Ms) -> Result<(), Errno> {
+    sys::mount_new(c"tmpfs", SYS, flags)?;
+    let mounted = sys::mount_new(c"sysfs", SYS, flags);
+    if mounted.is_err() {
+        sys::umount2(SYS, Mnt::DETACH)?;
+    }
+    mounted
+}
+
 /// The host's `/sys`, all of it read-only; or, before Linux 5.12, an empty directory.
 fn borrow_sys() -> Result<(), Errno> {
-    sys::umount2(SYS, Mnt::DETACH)?;
     sys::mount_bind(SYS, SYS, Ms::REC)?;
     let inert = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     match sys::mount_setattr(SYS, inert) {

@@ -128,8 +128,10 @@ fn default_namespaces(process: &Process) -> Clone {
 }
 
 fn mounts(options: &Options, namespaces: Clone) -> Mounts {
+    let own_user = namespaces.contains(Clone::NEWUSER);
     Mounts {
-        borrowed: namespaces.contains(Clone::NEWUSER),
+        borrowed: own_user,
+        own_network: !own_user || namespaces.contains(Clone::NEWNET),
         console: sys::ioctl_tcgets(sys::STDIN).is_ok(),
         own_ipc: namespaces.contains(Clone::NEWIPC),
         own_cgroup: namespaces.contains(Clone::NEWCGROUP),

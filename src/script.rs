@@ -201,8 +201,8 @@ fn mount(line: &mut Buffer, args: &[Arg]) {
         (_, Arg::Str(fstype)) => {
             quote(line.push("mount -t "), fstype.to_bytes()).push(" -o rw");
             options(line, flags);
-            if let Arg::Str(data) = data {
-                line.push(",").push(data.to_bytes()); // ours, and plain
+            if let Arg::Bytes(data) = data {
+                line.push(",").push(data); // ours, and plain
             }
             quote(line.push(" "), fstype.to_bytes());
         }

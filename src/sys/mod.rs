@@ -307,7 +307,8 @@ pub fn mount_new(fstype: &CStr, target: &CStr, flags: Ms) -> Result<(), Errno> {
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): with options of the file
 /// system, where there are any.
 pub fn mount_with(fstype: &CStr, target: &CStr, flags: Ms, data: &CStr) -> Result<(), Errno> {
-    let data = if data.is_empty() { Arg::Null } else { Arg::Str(data) };
+    // strace(1) shows 32 bytes of it, as of other bytes.
+    let data = if data.is_empty() { Arg::Null } else { Arg::Bytes(data.to_bytes()) };
     mount(Arg::Str(fstype), target, Arg::Str(fstype), flags, data)
 }
 
