@@ -67,7 +67,8 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
         }
     }
     if let Some(directory) = plan.workdir {
-        skippable(Step::Workdir, || stand_in(directory))?;
+        let sealed = plan.privileges.is_some();
+        skippable(Step::Workdir, || stand_in(directory, sealed))?;
     }
     // With which rights. From here on nothing is mounted any more.
     if let Some(privileges) = &plan.privileges {
@@ -99,13 +100,15 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     })
 }
 
-/// Changes the working directory, to one that is below our root: a link in /proc can lead to
-/// another (CVE-2024-21626), and the kernel then calls it unreachable (getcwd(2)).
-fn stand_in(directory: &CStr) -> Result<(), Fault<'_>> {
+/// Changes the working directory. Sealed, to one that is below our root: a link in /proc can lead
+/// to another (CVE-2024-21626), and the kernel then calls it unreachable (getcwd(2)).
+fn stand_in(directory: &CStr, sealed: bool) -> Result<(), Fault<'_>> {
     sys::chdir(directory).on(directory)?;
     let mut path = [0; libc::PATH_MAX as usize];
-    let inside = sys::getcwd(&mut path).on(directory)?.starts_with(b"/");
-    if inside { Ok(()) } else { Err(Fault { object: directory.to_bytes(), errno: Errno::EXDEV }) }
+    if sealed && !sys::getcwd(&mut path).on(directory)?.starts_with(b"/") {
+        return Err(Errno::EXDEV).on(directory);
+    }
+    Ok(())
 }
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one

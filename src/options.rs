@@ -248,6 +248,14 @@ pub enum Banner {
     Never,
 }
 
+/// A filter of system calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    Default,
+    /// No filter.
+    None,
+}
+
 /// What is to be shown of the story.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Study<'a> {
@@ -281,8 +289,8 @@ pub struct Options<'a> {
     /// What `--cap-add` and `--cap-drop` name.
     pub cap_add: caps::Set,
     pub cap_drop: caps::Set,
-    /// `--seccomp=none`
-    pub unfiltered: bool,
+    /// `None`: not given.
+    pub seccomp: Option<Profile>,
     pub new_privs: bool,
     pub privileged: bool,
     pub bare: bool,
@@ -332,7 +340,7 @@ impl<'a> Options<'a> {
             workdir: None,
             cap_add: 0,
             cap_drop: 0,
-            unfiltered: false,
+            seccomp: None,
             new_privs: false,
             privileged: false,
             bare: false,
@@ -352,7 +360,7 @@ impl<'a> Options<'a> {
             Id::Env => check_variable(token.value)?,
             Id::CapAdd => self.cap_add |= parse_capabilities(token)?,
             Id::CapDrop => self.cap_drop |= parse_capabilities(token)?,
-            Id::Seccomp => self.unfiltered = parse_profile(token)?,
+            Id::Seccomp => self.seccomp = Some(parse_profile(token)?),
             Id::NewPrivs => self.new_privs = true,
             Id::Privileged => self.privileged = true,
             Id::Bare => self.bare = true,
@@ -389,7 +397,7 @@ impl<'a> Options<'a> {
             }
         }
         let sealing = self.cap_add | self.cap_drop != 0 || self.new_privs || self.privileged;
-        if self.bare && (sealing || self.unfiltered) {
+        if self.bare && (sealing || self.seccomp.is_some()) {
             let why = packed!(
                 "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp \
                  to change"
@@ -452,11 +460,10 @@ fn parse_capabilities<'a>(token: &Token<'a>) -> Result<caps::Set, Error<'a>> {
     caps::parse(token.value.to_bytes()).ok_or(unknown)
 }
 
-/// Whether it is the profile that filters nothing.
-fn parse_profile<'a>(token: &Token<'a>) -> Result<bool, Error<'a>> {
+fn parse_profile<'a>(token: &Token<'a>) -> Result<Profile, Error<'a>> {
     match token.value.to_bytes() {
-        b"none" => Ok(true),
-        b"default" => Ok(false),
+        b"none" => Ok(Profile::None),
+        b"default" => Ok(Profile::Default),
         name => Err(Error::refused(Step::Option, name, packed!("a profile is default or none"))),
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Fault, On};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
 use crate::mounts::Mounts;
-use crate::options::Options;
+use crate::options::{Options, Profile};
 use crate::packed::packed;
 use crate::privileges::Privileges;
 use crate::steps::Step;
@@ -102,7 +102,7 @@ impl<'a> Plan<'a> {
             },
             root,
             mounts: if options.bare { None } else { Some(mounts(options, namespaces)) },
-            privileges: if options.bare { None } else { Some(privileges(options)?) },
+            privileges: if sealed(options) { Some(privileges(options)?) } else { None },
             workdir: match (options.workdir, root) {
                 (None, Root::Host) => Some(c"/"), // nothing else takes us there
                 (given, _) => given,
@@ -139,6 +139,17 @@ fn mounts(options: &Options, namespaces: Clone) -> Mounts {
     }
 }
 
+/// An image is sealed in, with `--bare` excepted. A command on the host's own root is one of the
+/// host's, and gives up rights only where it is asked to.
+fn sealed(options: &Options) -> bool {
+    let asked =
+        options.cap_add | options.cap_drop != 0 || options.seccomp == Some(Profile::Default);
+    match image::kind(options.image) {
+        image::Kind::Host => asked,
+        _ => !options.bare,
+    }
+}
+
 /// The default, less what is to be dropped, and what is to be added.
 fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> {
     let (add, drop) = (options.cap_add, options.cap_drop);
@@ -156,7 +167,7 @@ fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> 
         })?;
     }
     let capabilities = base & !drop | add;
-    let filtered = !options.privileged && !options.unfiltered;
+    let filtered = !options.privileged && options.seccomp != Some(Profile::None);
     Ok(Privileges {
         capabilities,
         new_privs: options.new_privs,

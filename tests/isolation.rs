@@ -126,10 +126,12 @@ const WATCH_MOUNTS: &str = r#"
 #[test]
 fn no_mount_reaches_the_host_even_where_its_root_is_shared() {
     require!(can_contain(), NO_NAMESPACES);
-    let [before, during, after] = mounts_of_a_shared_host(None);
-    assert!(before.contains(" shared:"), "{before}");
-    assert_eq!(during, before, "while the container runs");
-    assert_eq!(after, before, "when it is gone");
+    for options in [&["-q"][..], &["--bare"]] {
+        let [before, during, after] = mounts_of_a_shared_host(None, options);
+        assert!(before.contains(" shared:"), "{before}");
+        assert_eq!(during, before, "while the container runs");
+        assert_eq!(after, before, "when it is gone");
+    }
 }
 
 /// The test above can fail: without the private propagation the image's bind would be seen.
@@ -137,13 +139,14 @@ fn no_mount_reaches_the_host_even_where_its_root_is_shared() {
 fn a_mount_would_reach_a_shared_host_if_it_were_not_made_private_first() {
     require!(can_contain(), NO_NAMESPACES);
     require!(can_inject(), NO_STRACE);
-    let [before, _, after] = mounts_of_a_shared_host(Some("inject=mount:retval=0:when=1"));
+    let fault = Some("inject=mount:retval=0:when=1");
+    let [before, _, after] = mounts_of_a_shared_host(fault, &["--bare"]);
     assert_ne!(after, before);
     assert!(after.contains(text(image())), "{after}");
 }
 
-fn mounts_of_a_shared_host(fault: Option<&str>) -> [String; 3] {
-    let container = with_fault(fault, [text(image())]);
+fn mounts_of_a_shared_host(fault: Option<&str>, options: &[&str]) -> [String; 3] {
+    let container = with_fault(fault, options.iter().copied().chain([text(image())]));
     let mut host = Command::new("bash");
     // With the fault the container can't start: what counts then is what it left.
     let script = WATCH_MOUNTS.replace("|| exit", if fault.is_some() { "" } else { "|| exit" });
@@ -157,28 +160,44 @@ fn mounts_of_a_shared_host(fault: Option<&str>) -> [String; 3] {
 }
 
 #[test]
-fn inside_nothing_is_mounted_but_the_image_and_proc() {
+fn with_bare_nothing_is_mounted_but_the_image_and_proc() {
     require!(can_contain(), NO_NAMESPACES);
-    assert_only_image_and_proc(None);
+    assert_mounted(None, &["--bare"], &["/", "/proc"]);
 }
 
 #[test]
-fn inside_nothing_is_mounted_but_the_image_and_proc_without_pivot_root_too() {
+fn with_bare_nothing_is_mounted_but_the_image_and_proc_without_pivot_root_too() {
     require!(can_contain(), NO_NAMESPACES);
     require!(can_inject(), NO_STRACE);
-    assert_only_image_and_proc(Some(NO_PIVOT));
+    assert_mounted(Some(NO_PIVOT), &["--bare"], &["/", "/proc"]);
 }
 
-fn assert_only_image_and_proc(fault: Option<&str>) {
-    let mut command = with_fault(fault, [text(image()), "cat", "/proc/self/mountinfo"]);
-    let table = stdout(&mut command);
+const OWN: [&str; 8] =
+    ["/", "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/sys", "/sys/fs/cgroup"];
+
+#[test]
+fn inside_only_our_own_file_systems_are_mounted_and_what_masks_them() {
+    require!(can_contain() && is_root(), NEEDS_ROOT);
+    assert_mounted(None, &["-q"], &OWN);
+    require!(can_inject(), NO_STRACE);
+    assert_mounted(Some(NO_PIVOT), &["-q"], &OWN);
+}
+
+/// The masks aside, which cover what this kernel has of a list.
+fn assert_mounted(fault: Option<&str>, options: &[&str], expected: &[&str]) {
+    let mut command = with_fault(fault, options.iter().copied());
+    let table = stdout(command.args([text(image()), "cat", "/proc/self/mountinfo"]));
     let mounts: Vec<Vec<&str>> = table.lines().map(|line| line.split(' ').collect()).collect();
-    let points: Vec<&str> = mounts.iter().map(|fields| fields[4]).collect();
-    assert_eq!(points, ["/", "/proc"], "{table}");
+    let is_mask =
+        |point: &&str| ["/proc/", "/sys/f", "/sys/d"].iter().any(|p| point.starts_with(p));
+    let mut points: Vec<&str> = mounts.iter().map(|fields| fields[4]).collect();
+    points.retain(|point| !is_mask(point) || expected.contains(point));
+    points.sort_unstable();
+    assert_eq!(points, expected, "{table}");
     assert!(text(image()).ends_with(mounts[0][3]), "the image, not what it lies in: {table}");
-    assert!(table.contains(" - proc proc "), "{table}");
+    let proc = mounts.iter().find(|fields| fields[4] == "/proc").expect("it is there");
     for option in ["nosuid", "nodev", "noexec"] {
-        assert!(mounts[1][5].split(',').any(|given| given == option), "{option}: {table}");
+        assert!(proc[5].split(',').any(|given| given == option), "{option}: {table}");
     }
 }
 
