@@ -98,6 +98,9 @@ impl<'a> Error<'a> {
             (Step::Filter, Errno::EACCES) => {
                 packed!("without no_new_privs a filter needs CAP_SYS_ADMIN: --seccomp=none")
             }
+            (Step::Filter, Errno::ENOSYS | Errno::EINVAL) => {
+                packed!("this kernel has no filters of system calls: --seccomp=none does without")
+            }
             (Step::Capabilities, Errno::EINVAL) => packed!("this kernel has no such capability"),
             (Step::Capabilities, Errno::EPERM) => {
                 packed!("tinyctr can't give what it doesn't have")

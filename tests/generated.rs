@@ -162,9 +162,9 @@ fn bash(library: &str, words: &[&str]) -> Vec<String> {
 
 fn check_bash(library: &str) {
     let cases: &[(&[&str], &[&str])] = &[
-        (&["--n"], &["--ns"]),
+        (&["--ns"], &["--ns"]),
         (&["--h"], &["--hostname", "--help"]),
-        (&["--privi"], &[]), // not in this version
+        (&["--ephem"], &[]), // not in this version
         (&["--ns", "uts,p"], &["uts,pid"]),
         (&["--ns", "=", "uts,p"], &["uts,pid"]),
         (&["--ns", "uts,u"], &["uts,user"]), // no element twice
@@ -220,12 +220,12 @@ fn zsh_completes_options_values_images_and_commands() {
     let (_directory, completion) = file("zsh");
     stdout(Command::new("zsh").arg("-n").arg(&completion));
     let cases = [
-        ("tinyctr --n", "tinyctr --ns="),
+        ("tinyctr --ns", "tinyctr --ns="),
         ("tinyctr --ns uts,p", "tinyctr --ns uts,pid,"),
         ("tinyctr --ns=uts,p", "tinyctr --ns=uts,pid,"),
         ("tinyctr --skip h", "tinyctr --skip hostname "),
         ("tinyctr --dry-run=", "tinyctr --dry-run=sh "),
-        ("tinyctr --privi", "tinyctr --privi"),
+        ("tinyctr --ephem", "tinyctr --ephem"),
         ("tinyctr zz-t", "tinyctr zz-trusty "),
         ("tinyctr -e A=B -q --wor", "tinyctr -e A=B -q --workdir="),
         ("tinyctr -q trusty ls sub", "tinyctr -q trusty ls subdirectory/"),
@@ -254,8 +254,8 @@ fn fish_completes_options_values_images_and_commands() {
         said.lines().map(|line| line.split('\t').next().unwrap_or("").to_owned()).collect()
     };
     let cases: &[(&str, &[&str])] = &[
-        ("tinyctr --n", &["--ns"]),
-        ("tinyctr --privi", &[]),
+        ("tinyctr --ns", &["--ns"]),
+        ("tinyctr --ephem", &[]),
         ("tinyctr --ns uts,p", &["uts,pid"]),
         ("tinyctr --ns=uts,p", &["--ns=uts,pid"]),
         ("tinyctr --skip h", &["hostname"]),

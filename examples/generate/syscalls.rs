@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use tinyctr::flags::{Clone, Map, Mnt, Ms, O, Prot, Table};
+use tinyctr::flags::{Clone, Map, Mnt, MountAttr, Ms, O, Prot, Table};
 use tinyctr::options::NAMESPACES;
 use tinyctr::steps::LESSONS;
 
@@ -38,6 +38,8 @@ const ALWAYS: &str = "every kernel for x86_64 has it";
 
 /// The calls of the story.
 pub const FACTS: &[Fact] = &[
+    fact("capget", "capget", "2.2", false, ALWAYS),
+    fact("capset", "capget", "2.2", false, ALWAYS),
     fact("chdir", "chdir", "1.0", false, ALWAYS),
     fact("chroot", "chroot", "1.0", false, ALWAYS),
     fact(
@@ -85,7 +87,15 @@ pub const FACTS: &[Fact] = &[
         "ioctl_tty",
         "1.0",
         true,
-        "any error means that stderr is no terminal: no banner",
+        "any error means that there is no terminal: no banner, no /dev/console",
+    ),
+    fact(
+        "keyctl",
+        "keyctl",
+        "2.6.10",
+        true,
+        "`ENOSYS`: a kernel built without keys (`CONFIG_KEYS`) has none to protect. Any other error \
+         fails the start",
     ),
     fact(
         "madvise",
@@ -99,11 +109,27 @@ pub const FACTS: &[Fact] = &[
         "mkdirat",
         "mkdir",
         "2.6.16",
-        true,
-        "made only where the image has no /proc; then the start fails",
+        false,
+        "the start fails; with `--bare` it is made only where the image has no /proc",
+    ),
+    fact(
+        "mknodat",
+        "mknod",
+        "2.6.16",
+        false,
+        "`EPERM`, in a user namespace or without CAP_MKNOD: the host's devices are bound instead. \
+         Any other error fails the start",
     ),
     fact("mmap", "mmap", "1.0", false, ALWAYS),
     fact("mount", "mount", "1.0", false, ALWAYS),
+    fact(
+        "mount_setattr",
+        "mount_setattr",
+        "5.12",
+        true,
+        "`ENOSYS`: the image is bound without the mounts below it, and that one mount gets \
+         `MS_NODEV` by a remount; a /sys that would be borrowed from the host stays empty",
+    ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
     fact(
         "openat",
@@ -111,6 +137,13 @@ pub const FACTS: &[Fact] = &[
         "2.6.16",
         false,
         "the start fails; only root with the IMAGE `/` opens nothing",
+    ),
+    fact(
+        "newfstatat",
+        "stat",
+        "2.6.16",
+        true,
+        "only in a container is it asked whose file tinyctr is; then the start fails",
     ),
     fact("pipe2", "pipe", "2.6.27", false, "the start fails; `--bare` does not make it"),
     fact(
@@ -123,6 +156,8 @@ pub const FACTS: &[Fact] = &[
     ),
     fact("ppoll", "poll", "2.6.16", false, "the start fails; `--bare` does not make it"),
     fact("prctl", "prctl", "2.2", false, "every kernel for x86_64 has it; `--bare` does without"),
+    fact("prlimit64", "getrlimit", "2.6.36", false, "the start fails; `--bare` does not make it"),
+    fact("read", "read", "1.0", false, "every kernel for x86_64 has it; `--bare` does without"),
     fact(
         "readlinkat",
         "readlink",
@@ -131,7 +166,17 @@ pub const FACTS: &[Fact] = &[
         "`rootfs/` is looked for beside the path that tinyctr was started by (`AT_EXECFN`)",
     ),
     fact("rt_sigaction", "sigaction", "2.2", false, ALWAYS),
+    fact(
+        "seccomp",
+        "seccomp",
+        "3.17",
+        false,
+        "the start fails: there is no filter; `--seccomp=none` does without",
+    ),
     fact("sethostname", "sethostname", "1.0", false, ALWAYS),
+    fact("statfs", "statfs", "1.0", true, "made only where mount_setattr(2) is missing"),
+    fact("symlinkat", "symlink", "2.6.16", false, "the start fails; `--bare` does not make it"),
+    fact("umask", "umask", "1.0", true, ALWAYS),
     fact("umount2", "umount", "2.2", false, ALWAYS),
     fact("wait4", "wait4", "1.0", false, ALWAYS),
     fact("write", "write", "1.0", true, ALWAYS),
@@ -157,6 +202,7 @@ const WATCHERS: &[Fact] = &[
     fact("openat", "open", "2.6.16", true, "`--trace=FILE` fails; `--explain` tells less"),
     fact("openat2", "openat2", "5.6", true, OPENAT2),
     fact("ppoll", "poll", "2.6.16", true, "a trace into a full, non-blocking pipe spins"),
+    fact("prctl", "prctl", "2.2", true, ALWAYS),
     fact("read", "read", "1.0", true, ALWAYS),
     fact("readlinkat", "readlink", "2.6.16", true, "`--explain` tells no namespaces"),
     fact("rt_sigaction", "sigaction", "2.2", true, ALWAYS),
@@ -180,7 +226,7 @@ const BEYOND: &[(&str, &str, &str, &str)] = &[
         "openat, fchdir",
         "2.6.39, 3.5",
         "before 2.6.39 the flag is ignored and the directory opened, which does as well; \
-         before 3.5 fchdir(2) says `EBADF`, and the start fails at `mount proc`",
+         before 3.5 fchdir(2) says `EBADF`, and the start fails at `place mounts`",
     ),
     ("`O_CLOEXEC`", "openat, pipe2", "2.6.23, 2.6.27", "the command would inherit a descriptor"),
     ("`MS_PRIVATE`", "mount", "2.6.15", "the start fails at `make mounts private`"),
@@ -217,7 +263,7 @@ const HEAD: &str = "\
 # The system calls of tinyctr
 
 Written by `make docs` from the code; `tests/generated.rs` keeps it so. All of them are made by one
-function, `raw` in [src/sys/mod.rs](../src/sys/mod.rs), two aside that need assembly.
+function, `raw_answer` in [src/sys/mod.rs](../src/sys/mod.rs), two aside that need assembly.
 
 *Since* is the version of Linux, from the call's man page or
 [syscalls(2)](https://man7.org/linux/man-pages/man2/syscalls.2.html), where 1.0 is *1.0 or earlier*.
@@ -225,7 +271,8 @@ function, `raw` in [src/sys/mod.rs](../src/sys/mod.rs), two aside that need asse
 else is said the start fails: one line names the step and the errno, the exit status is 125, and
 nothing stays behind.
 
-Taken together: with the defaults tinyctr needs Linux 3.12, and 4.6 for the cgroup namespace; as an
+Taken together: with the defaults tinyctr needs Linux 3.17 (3.12 with `--seccomp=none`), and 4.6 for
+the cgroup namespace; as an
 ordinary user 3.19.
 
 ## The story
@@ -286,7 +333,8 @@ fn names(table: &Table) -> impl Iterator<Item = (String, u64)> {
 
 /// The flags that a row names are flags of ours.
 fn check_flags(what: &str) -> Result<(), String> {
-    let tables = [Clone::TABLE, Ms::TABLE, Mnt::TABLE, O::TABLE, Map::TABLE, Prot::TABLE];
+    let tables =
+        [Clone::TABLE, Ms::TABLE, MountAttr::TABLE, Mnt::TABLE, O::TABLE, Map::TABLE, Prot::TABLE];
     let known = |word: &str| tables.iter().any(|table| names(table).any(|(name, _)| name == word));
     let mut named = what.split('`').skip(1).step_by(2);
     named.find(|word| !known(word)).map_or(Ok(()), |word| Err(format!("{word}: nobody uses it")))
