@@ -40,6 +40,10 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
     if let Some(pipe) = plan.parent {
         step(Step::DieWithParent, || lifetime::end_with_parent(pipe))?;
     }
+    // With what of the caller's: nothing that passes on by itself.
+    if plan.privileges.is_some() {
+        privileges::shed_habits()?;
+    }
     // Under which name.
     if let Some(name) = plan.hostname {
         skippable(Step::Hostname, || sys::sethostname(name).on(name))?;
@@ -72,7 +76,6 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
     }
     // With which rights. From here on nothing is mounted any more.
     if let Some(privileges) = &plan.privileges {
-        privileges::shed_habits()?;
         skippable(Step::HideMemory, || sys::prctl_set_undumpable().on(c"dumpable"))?;
         privileges::limit(privileges)?;
     }

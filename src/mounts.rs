@@ -79,7 +79,6 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
             sys::symlinkat(target, link).on(link)?;
         }
         let options = if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS };
-        let flags = Ms::NOSUID | Ms::NOEXEC;
         make_directory(c"devpts", c"/dev/pts", flags, options)?;
         make_directory(c"tmpfs", c"/dev/shm", INERT, c"mode=1777,size=64m")?;
         if mounts.own_ipc {
@@ -90,7 +89,8 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
             sys::make_file(console, 0o600).on(console)?;
             sys::mount_bind(c"/proc/self/fd/0", console, Ms::empty()).on(console)?;
         }
-        Ok(())
+        // Devices work here and nowhere else, so nobody may make one here: root can, elsewhere.
+        sys::mount_flags(DEV, flags | Ms::RDONLY).on(DEV)
     })
 }
 

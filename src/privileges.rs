@@ -29,11 +29,7 @@ pub fn shed_habits() -> Result<(), Error<'static>> {
         answer => answer.on(c"session keyring"),
     })?;
     skippable(Step::OomScore, expendable)?;
-    skippable(Step::CoreDumps, || sys::limit_core_dumps().on(c"RLIMIT_CORE"))?;
-    skippable(Step::Umask, || {
-        sys::umask(0o022);
-        Ok(())
-    })
+    skippable(Step::CoreDumps, || sys::limit_core_dumps().on(c"RLIMIT_CORE"))
 }
 
 /// Not spared by the OOM killer, though our caller may be. To be more expendable than he is needs
@@ -42,7 +38,7 @@ fn expendable() -> Result<(), Fault<'static>> {
     let file = c"/proc/self/oom_score_adj";
     let mut score = [0; 8];
     let fd = match sys::openat(sys::AT_FDCWD, file, O::CLOEXEC) {
-        Err(Errno::ENOENT) => return Ok(()), // no proc, or `--skip proc`
+        Err(Errno::ENOENT) => return Ok(()), // no proc here
         opened => opened.on(file)?,
     };
     let spared = sys::read(fd, &mut score).on(file)?.starts_with(b"-");
@@ -57,6 +53,10 @@ fn expendable() -> Result<(), Fault<'static>> {
 
 /// No more rights than these, for the command and all that comes from it.
 pub fn limit(privileges: &Privileges) -> Result<(), Error<'static>> {
+    skippable(Step::Umask, || {
+        sys::umask(0o022);
+        Ok(())
+    })?;
     if !privileges.new_privs {
         skippable(Step::NoNewPrivs, || sys::prctl_set_no_new_privs().on(c"no_new_privs"))?;
     }

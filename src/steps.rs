@@ -19,6 +19,9 @@ pub enum Step {
     Clone,
     MapIds,
     DieWithParent,
+    Keyring,
+    OomScore,
+    CoreDumps,
     Hostname,
     Private,
     BindRoot,
@@ -35,9 +38,6 @@ pub enum Step {
     Chroot,
     LeaveHost,
     Workdir,
-    Keyring,
-    OomScore,
-    CoreDumps,
     Umask,
     HideMemory,
     NoNewPrivs,
@@ -173,6 +173,34 @@ pub const LESSONS: &[Lesson; 38] = &[
         ),
     ),
     lesson(
+        Step::Keyring,
+        packed!(
+            "new keyring",
+            "keyring",
+            "Keys know no namespace: a session keyring passes from process to process (keyrings(7)).",
+            "The command could use, and add to, the keys of whoever started tinyctr.",
+        ),
+    ),
+    lesson(
+        Step::OomScore,
+        packed!(
+            "reset oom score",
+            "oom",
+            "Services like sshd are spared by the OOM killer, and so is what they start.",
+            "A container that eats all memory would be the last to go (proc_pid_oom_score_adj(5)).",
+        ),
+    ),
+    lesson(
+        Step::CoreDumps,
+        packed!(
+            "limit core dumps",
+            "core",
+            "A core dump is handled on the host, by whoever core_pattern names, with the host's \
+             rights. A limit of one byte stops it, a pipe included (core(5)).",
+            "The host's handler would read what the container wrote.",
+        ),
+    ),
+    lesson(
         Step::Hostname,
         packed!(
             "set hostname",
@@ -226,7 +254,8 @@ pub const LESSONS: &[Lesson; 38] = &[
             "make dev",
             "dev",
             "A fresh /dev, with the devices that every program may expect, and terminals of its own. \
-             It is built over the host's: in this namespace nobody else looks.",
+             It is built over the host's: in this namespace nobody else looks. Then it is \
+             read-only: no other device can be made where devices work.",
             "Programs would find what the image has there: nothing that works.",
         ),
     ),
@@ -324,34 +353,6 @@ pub const LESSONS: &[Lesson; 38] = &[
             "The command starts where it was told to, looked up inside; and the kernel confirms that \
              it is inside.",
             "It starts in the root directory.",
-        ),
-    ),
-    lesson(
-        Step::Keyring,
-        packed!(
-            "new keyring",
-            "keyring",
-            "Keys know no namespace: a session keyring passes from process to process (keyrings(7)).",
-            "The command could use, and add to, the keys of whoever started tinyctr.",
-        ),
-    ),
-    lesson(
-        Step::OomScore,
-        packed!(
-            "reset oom score",
-            "oom",
-            "Services like sshd are spared by the OOM killer, and so is what they start.",
-            "A container that eats all memory would be the last to go (proc_pid_oom_score_adj(5)).",
-        ),
-    ),
-    lesson(
-        Step::CoreDumps,
-        packed!(
-            "limit core dumps",
-            "core",
-            "A core dump is handled on the host, by whoever core_pattern names, with the host's \
-             rights. A limit of one byte stops it, a pipe included (core(5)).",
-            "The host's handler would read what the container wrote.",
         ),
     ),
     lesson(
