@@ -22,7 +22,7 @@ SKIPPED = $(CURDIR)/target/skipped-tests
 # Handed to the recipes: a mirror, a suite other than the recipe's, a keyring.
 export MIRROR SUITE KEYRING
 
-.PHONY: all program image test lint bench generate dictionary docs install clean distclean help
+.PHONY: all program image test lint bench compare generate dictionary docs install clean distclean help
 .PHONY: trusty jessie bookworm binfmt-remove
 
 all: program image ## the two that follow: what plain `make` does
@@ -57,6 +57,11 @@ lint: ## formatting, clippy and shellcheck, warnings as errors
 
 bench: program ## compare with the floor, unshare(1) and bubblewrap (as root)
 	@bench/run
+
+compare: program ## try what docs/security.md lists in runc and bubblewrap too (as root)
+	@rootfs/need cargo cc
+	TINYCTR=$(CURDIR)/tinyctr $(CARGO) test --locked --test sealing -- --ignored --nocapture \
+	    the_document_is_written
 
 generate: ## write the manual page and the completions, to target/
 	@rootfs/need cargo cc

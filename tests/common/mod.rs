@@ -118,7 +118,7 @@ pub fn image() -> &'static Path {
 /// Where the image stays from one test binary to the next. One for each user: what root made,
 /// somebody else can't use as the root of their namespace; and a tree that root compiled offers
 /// somebody else no place to write.
-fn cache() -> PathBuf {
+pub fn cache() -> PathBuf {
     let user = nix::unistd::geteuid();
     let make = |path: PathBuf| {
         let made = fs::DirBuilder::new().mode(0o755).create(&path);
@@ -438,8 +438,17 @@ pub const NO_STRACE: &str = "needs strace (4.15 or later), and the right to trac
 
 /// Compiles `tests/programs/NAME.c`, with the libc that the image has too, to `to`.
 pub fn compile(name: &str, to: &Path) {
+    compile_with(&[], name, to);
+}
+
+/// As `compile`, for an image that has no libc.
+pub fn compile_static(name: &str, to: &Path) {
+    compile_with(&["-O", "-static"], name, to);
+}
+
+pub fn compile_with(flags: &[&str], name: &str, to: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name);
     let mut cc = Command::new("cc");
-    cc.args(["-Wall", "-Werror", "-o"]).arg(to).arg(source.with_extension("c"));
+    cc.args(["-Wall", "-Werror"]).args(flags).arg("-o").arg(to).arg(source.with_extension("c"));
     assert_eq!(stdout(&mut cc), "");
 }
