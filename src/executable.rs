@@ -1,5 +1,5 @@
-//! Level 6. Whose file we are. A container must not be handed the host's tinyctr: who may open it may
-//! write to it, once nobody runs it any more (CVE-2019-5736).
+//! Level 6. Whose file we are. A container must not be handed the host's tinyctr: who may open it
+//! may write to it, once nobody runs it any more (CVE-2019-5736).
 //!
 //! An image gets as far as `/proc/self/exe`: its command can be a link to that, or a script that
 //! names it behind `#!`, and then what we execute is ourselves. That can't be refused before, since
@@ -32,7 +32,8 @@ fn compare() -> Result<(), Fault<'static>> {
         found => found.on(link)?,
     };
     let named = CStr::from_bytes_until_nul(&path).unwrap_or(c"");
-    // The link leads to our file wherever that is; its text is a path, which begins at our root.
-    let ours = sys::identity(link).on(link)?;
-    if sys::identity(named) == Ok(ours) { Ok(()) } else { Err(Errno::EXDEV).on(link) }
+    // The link leads to our file wherever that is. Its text is a path, which begins at our root; and
+    // there an image may have put a link back to where we came from, which is not followed.
+    let ours = sys::identity(link, true).on(link)?;
+    if sys::identity(named, false) == Ok(ours) { Ok(()) } else { Err(Errno::EXDEV).on(link) }
 }

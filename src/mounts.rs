@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::error::{Error, Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Mnt, MountAttr, Ms};
 use crate::steps::Step;
 use crate::sys::{self, skippable};
@@ -29,6 +29,9 @@ pub struct Mounts {
 }
 
 const DEV: &CStr = c"/dev";
+const PTS: &CStr = c"/dev/pts";
+const SHM: &CStr = c"/dev/shm";
+const MQUEUE: &CStr = c"/dev/mqueue";
 const PROC: &CStr = c"/proc";
 const SYS: &CStr = c"/sys";
 
@@ -78,20 +81,38 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
         for [target, link] in LINKS {
             sys::symlinkat(target, link).on(link)?;
         }
-        let options = if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS };
-        make_directory(c"devpts", c"/dev/pts", flags, options)?;
-        make_directory(c"tmpfs", c"/dev/shm", INERT, c"mode=1777,size=64m")?;
-        if mounts.own_ipc {
-            make_directory(c"mqueue", c"/dev/mqueue", INERT, c"")?;
+        for directory in [PTS, SHM, MQUEUE] {
+            sys::mkdirat(sys::AT_FDCWD, directory, 0o755).on(directory)?;
         }
         if mounts.console {
             let console = c"/dev/console";
             sys::make_file(console, 0o600).on(console)?;
             sys::mount_bind(c"/proc/self/fd/0", console, Ms::empty()).on(console)?;
         }
-        // Devices work here and nowhere else, so nobody may make one here: root can, elsewhere.
-        sys::mount_flags(DEV, flags | Ms::RDONLY).on(DEV)
+        no_more_devices(mounts.borrowed).on(DEV)?;
+        let options = if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS };
+        sys::mount_with(c"devpts", PTS, flags, options).on(PTS)?;
+        sys::mount_with(c"tmpfs", SHM, INERT, c"mode=1777,size=64m").on(SHM)?;
+        if mounts.own_ipc {
+            sys::mount_new(c"mqueue", MQUEUE, INERT).on(MQUEUE)?;
+        }
+        Ok(())
     })
+}
+
+/// Devices work in `/dev` and nowhere else: so nobody may make one there, as root could; and
+/// nobody may change the mode of one that is the host's own. To write to a device is no change of
+/// its file system.
+fn no_more_devices(borrowed: bool) -> Result<(), Errno> {
+    match sys::mount_setattr(DEV, MountAttr::RDONLY) {
+        Err(Errno::ENOSYS) => {} // before Linux 5.12: one by one
+        answer => return answer,
+    }
+    let flags = Ms::NOSUID | Ms::NOEXEC | Ms::RDONLY;
+    for device in DEVICES.iter().filter(|_| borrowed) {
+        sys::mount_flags(device.path, flags)?;
+    }
+    sys::mount_flags(DEV, flags)
 }
 
 /// [devpts(5)](https://www.kernel.org/doc/html/latest/filesystems/devpts.html): an instance of its
@@ -109,16 +130,6 @@ fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
     }
     sys::make_file(device.path, 0o666)?;
     sys::mount_bind(device.name, device.path, Ms::empty())
-}
-
-fn make_directory(
-    fstype: &'static CStr,
-    path: &'static CStr,
-    flags: Ms,
-    options: &'static CStr,
-) -> Result<(), Fault<'static>> {
-    sys::mkdirat(sys::AT_FDCWD, path, 0o755).on(path)?;
-    sys::mount_with(fstype, path, flags, options).on(path)
 }
 
 /// `/proc`: what ps reads, the processes of this PID namespace.

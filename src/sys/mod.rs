@@ -233,14 +233,18 @@ pub fn is_directory(fd: i32) -> Result<(), Errno> {
     unsafe { enter(call!(Open, faccessat, [Arg::Fd(fd), Arg::Str(c"."), mode])) }.map(drop)
 }
 
-/// `newfstatat(AT_FDCWD, path, &stat, 0)`,
+/// `newfstatat(AT_FDCWD, path, &stat, flags)`,
 /// [stat(2)](https://man7.org/linux/man-pages/man2/stat.2.html): device and inode, which no two
-/// files have in common.
-pub fn identity(path: &CStr) -> Result<[u64; 2], Errno> {
+/// files have in common. Of a link, where `follow` says so, those of its target.
+pub fn identity(path: &CStr, follow: bool) -> Result<[u64; 2], Errno> {
+    let flags = match follow {
+        true => Arg::Unsigned(0),
+        false => Arg::Named(libc::AT_SYMLINK_NOFOLLOW as u32, "AT_SYMLINK_NOFOLLOW"),
+    };
     let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
     let out = Arg::Out(stat.as_mut_ptr() as usize, size_of_val(&stat) as u32, Shown::Struct);
     // SAFETY: the kernel writes its `struct stat`, which is the one of libc on this machine.
-    unsafe { enter(call!(Open, newfstatat, [CWD, Arg::Str(path), out, Arg::Unsigned(0)])) }?;
+    unsafe { enter(call!(Open, newfstatat, [CWD, Arg::Str(path), out, flags])) }?;
     // SAFETY: it succeeded, so all of it is written.
     let stat = unsafe { stat.assume_init() };
     Ok([stat.st_dev, stat.st_ino])
