@@ -42,7 +42,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
     }
     // Under which name.
     if let Some(name) = plan.hostname {
-        skippable(Step::Hostname, || sys::sethostname(name).on(name))?;
+        skippable(Step::Hostname, || sys::sethostname(name.to_bytes()).on(name))?;
     }
     // Where. First of all: what we mount from here on stays with us.
     if plan.namespaces.contains(Clone::NEWNS) {
@@ -104,7 +104,7 @@ fn stand_in(directory: &CStr) -> Result<(), Fault<'_>> {
     sys::chdir(directory).on(directory)?;
     let mut path = [0; libc::PATH_MAX as usize];
     let inside = sys::getcwd(&mut path).on(directory)?.starts_with(b"/");
-    if inside { Ok(()) } else { Err(Fault { object: directory.to_bytes(), errno: Errno::EXDEV }) }
+    if inside { Ok(()) } else { Err(Errno::EXDEV).on(directory) }
 }
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
@@ -123,12 +123,12 @@ fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Fault
         }
     }
     let last = plan.programs.last().copied().flatten();
-    let object = last.map_or(&b""[..], |program| spoken(plan, program));
+    let object = last.map_or(ThinCStr::new(c""), |program| spoken(plan, program));
     Err(Fault { object, errno: answer })
 }
 
 /// What the user calls the program: the command as it was given, else the shell's path.
-fn spoken<'a>(plan: &Plan<'a>, program: ThinCStr<'a>) -> &'a [u8] {
+fn spoken<'a>(plan: &Plan<'a>, program: ThinCStr<'a>) -> ThinCStr<'a> {
     let given = plan.argv.and_then(|argv| argv.first().copied().flatten());
-    given.unwrap_or(program).to_cstr().to_bytes()
+    given.unwrap_or(program)
 }

@@ -17,10 +17,10 @@ const STANDARD: [&CStr; 3] = [c"standard input", c"standard output", c"standard 
 pub fn close_inherited() -> Result<(), Fault<'static>> {
     for (fd, name) in STANDARD.iter().enumerate() {
         match sys::is_directory(fd as i32) {
-            Ok(()) => return Err(Errno::EISDIR).on(*name),
+            Ok(()) => return Err(Errno::EISDIR).on(name),
             Err(Errno::EBADF) => {
                 // The lowest free number: this one.
-                sys::openat(sys::AT_FDCWD, c"/dev/null", O::RDWR).on(*name)?;
+                sys::openat(sys::AT_FDCWD, c"/dev/null", O::RDWR).on(name)?;
             }
             Err(_) => {}
         }

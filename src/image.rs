@@ -9,8 +9,7 @@ use syscalls::Errno;
 
 use crate::arch::Process;
 use crate::buf::{Buffer, Line};
-use crate::error::{Error, Fault, On};
-use crate::packed::packed;
+use crate::error::{Error, Fault, On, Refusal};
 use crate::steps::Step;
 use crate::sys::{self, step};
 
@@ -87,11 +86,8 @@ pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(
     let done = step(Step::Image, || Ok(each_place(name, process, found, &mut try_place)))?;
     match (done, single_file) {
         (true, false) => Ok(()),
-        (true, true) => {
-            let why = packed!("a single-file image was found: not yet in this version");
-            Err(Error::refused(Step::Image, name.to_bytes(), why))
-        }
-        (false, _) => Err(Error::errno(Step::Image, name.to_bytes(), worst)),
+        (true, true) => Err(Error::refused(Step::Image, name, Refusal::ImageIsFile)),
+        (false, _) => Err(Error::errno(Step::Image, name, worst)),
     }
 }
 

@@ -2,6 +2,7 @@
 //! the first instruction of ours: the assembly of the project, and the reader of the first stack.
 
 use core::ffi::{CStr, c_char};
+use core::fmt;
 use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ptr::NonNull;
@@ -34,6 +35,12 @@ impl<'a> ThinCStr<'a> {
         // SAFETY: the pointer came from a `&'a CStr`, or from the first stack, where the kernel
         // ends each string with NUL (fs/exec.c, copy_strings) and nobody of ours writes.
         unsafe { CStr::from_ptr(self.0.as_ptr()) }
+    }
+}
+
+impl fmt::Debug for ThinCStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.to_cstr().fmt(f)
     }
 }
 

@@ -207,7 +207,7 @@ pub fn step<'a, T>(step: Step, act: impl FnOnce() -> Result<T, Fault<'a>>) -> Re
     if done.is_ok() {
         end_step(step);
     }
-    done.map_err(|fault| Error::errno(step, fault.object, fault.errno))
+    done.map_err(|fault| fault.at(step))
 }
 
 #[inline(never)] // once, not once a step
@@ -523,7 +523,7 @@ impl Watch {
     fn give_up(&mut self, errno: Errno) {
         set_watch(null_mut());
         let mut line = crate::buf::Line::<256>::new();
-        Error::errno(Step::Trace, b"the trace ends here", errno).line(&mut line);
+        Error::errno(Step::Trace, c"the trace ends here", errno).line(&mut line);
         let _unheard = write(STDERR, line.as_bytes());
         if self.rehearsal.is_on() {
             super::exit_unseen(crate::error::EXIT_FAILURE); // its account is all that it is for
