@@ -1,6 +1,6 @@
 //! Level 0. Strings of fixed capacity: there is no allocator to grow one.
 
-use core::ffi::{CStr, FromBytesWithNulError};
+use core::ffi::{CStr, FromBytesUntilNulError};
 use core::ops::{Deref, DerefMut};
 
 /// A string of bytes with a fixed capacity. What does not fit is cut, and `end` shows it.
@@ -45,6 +45,7 @@ impl<const N: usize> DerefMut for Line<N> {
 }
 
 impl Buffer {
+    #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
@@ -160,8 +161,8 @@ impl Buffer {
     }
 
     /// The bytes as a C string, once a NUL has been pushed. An error where it was cut.
-    pub fn as_cstr(&self) -> Result<&CStr, FromBytesWithNulError> {
-        CStr::from_bytes_with_nul(self.as_bytes())
+    pub fn as_cstr(&self) -> Result<&CStr, FromBytesUntilNulError> {
+        CStr::from_bytes_until_nul(self.as_bytes())
     }
 }
 

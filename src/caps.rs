@@ -76,16 +76,21 @@ pub fn parse(list: &[u8]) -> Option<Set> {
     let mut set = 0;
     for word in list.split(|&byte| byte == b',') {
         let bare = match word.split_at_checked(4) {
-            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(b"cap_") => rest,
+            Some((prefix, rest)) if is_same(prefix, b"cap_") => rest,
             _ => word,
         };
-        if bare.eq_ignore_ascii_case(b"all") {
+        if is_same(bare, b"all") {
             set = ALL;
             continue;
         }
-        set |= 1 << names().position(|name| name.to_bytes().eq_ignore_ascii_case(bare))?;
+        set |= 1 << names().position(|name| is_same(name.to_bytes(), bare))?;
     }
     Some(set)
+}
+
+/// In either case. (`eq_ignore_ascii_case` is 400 bytes of vector instructions.)
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.eq_ignore_ascii_case(b))
 }
 
 #[cfg(test)]

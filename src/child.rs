@@ -87,8 +87,7 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
         mounts::mask()?;
     }
     skippable(Step::Place, || {
-        let made = [(Step::Dev, c"/dev"), (Step::Proc, c"/proc"), (Step::Sys, c"/sys")];
-        for (step, path) in made {
+        for (step, path) in [(Step::Dev, c"/dev"), (Step::Proc, c"/proc"), (Step::Sys, c"/sys")] {
             // What was skipped is the host's, and stays there.
             if !sys::skips(step) {
                 tree.place(path)?;

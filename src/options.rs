@@ -7,7 +7,7 @@
 
 use core::ffi::CStr;
 
-use crate::arch::{Strings, ThinCStr};
+use crate::arch::{Strings, ThinCStr, tail};
 use crate::buf::Buffer;
 use crate::caps;
 use crate::error::{Error, Refusal};
@@ -560,12 +560,6 @@ impl<'a> Iterator for Tokens<'a> {
             _ => None,
         }
     }
-}
-
-/// The string from byte `start` on. Past its end there is nothing.
-fn tail(string: &CStr, start: usize) -> &CStr {
-    let bytes = string.to_bytes_with_nul().get(start..).unwrap_or(b"\0");
-    CStr::from_bytes_with_nul(bytes).unwrap_or(c"")
 }
 
 /// The text of `--help`.

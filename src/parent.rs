@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, Strings};
+use crate::arch::{Process, Strings, tail};
 use crate::buf::Line;
 use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
@@ -69,12 +69,12 @@ fn begin_study<'a>(study: &Study<'a>) -> Result<(), Error<'a>> {
         return Ok(());
     }
     let value = trace.unwrap_or(c"");
-    let json = value.to_bytes_with_nul().strip_prefix(b"json:");
-    let file = json.map_or(value, |path| CStr::from_bytes_with_nul(path).unwrap_or(c""));
+    let json = value.to_bytes().starts_with(b"json:");
+    let file = if json { tail(value, "json:".len()) } else { value };
     let format = match (dry_run, json) {
         (Some(DryRun::Script), _) => Format::Shell,
-        (_, Some(_)) => Format::Json,
-        (_, None) => Format::Strace,
+        (_, true) => Format::Json,
+        (_, false) => Format::Strace,
     };
     let file = (!file.is_empty()).then_some(file);
     let orders = Orders { format, file, explain, rehearse: dry_run.is_some(), skip };

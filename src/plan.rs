@@ -289,7 +289,7 @@ fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<
     for (byte, part) in bytes.iter_mut().zip(parts) {
         *byte = *part;
     }
-    CStr::from_bytes_with_nul(bytes).ok().map(ThinCStr::new)
+    CStr::from_bytes_until_nul(bytes).ok().map(ThinCStr::new)
 }
 
 // --- what parent and child have in common --------------------------------------------------------

@@ -115,6 +115,13 @@ impl Process {
 
 /// The value in `entry`, where it is `name=value`.
 pub fn value_of<'a>(entry: &'a CStr, name: &[u8]) -> Option<&'a CStr> {
-    let value = entry.to_bytes_with_nul().strip_prefix(name)?.strip_prefix(b"=")?;
-    CStr::from_bytes_with_nul(value).ok()
+    let value = entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")?;
+    Some(tail(entry, entry.count_bytes() - value.len()))
+}
+
+/// The string from byte `start` on. Past its end there is nothing.
+pub fn tail(string: &CStr, start: usize) -> &CStr {
+    let rest = string.to_bytes_with_nul().get(start..).unwrap_or(b"\0");
+    // SAFETY: what is left of a C string ends with its NUL, and lives as long.
+    unsafe { CStr::from_ptr(rest.as_ptr().cast()) }
 }
