@@ -3,6 +3,8 @@
 
 use core::ffi::CStr;
 
+use crate::arch::until_nul;
+
 /// The names, by number from 0 on, without their `CAP_`: include/uapi/linux/capability.h.
 const NAMES: &[u8] = b"chown dac_override dac_read_search fowner fsetid kill setgid setuid \
     setpcap linux_immutable net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner \
@@ -65,7 +67,7 @@ pub fn name(number: u32) -> Option<&'static CStr> {
 fn names() -> impl Iterator<Item = &'static CStr> {
     let mut rest = &NAMES_AND_NULS[..];
     core::iter::from_fn(move || {
-        let name = CStr::from_bytes_until_nul(rest).ok()?;
+        let name = until_nul(rest)?;
         rest = rest.get(name.count_bytes() + 1..)?;
         Some(name)
     })

@@ -72,7 +72,7 @@ pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(
         for suffix in ["/"].into_iter().chain(FILE_SUFFIXES) {
             place.truncate(length);
             place.push(suffix).push("\0");
-            match place.as_cstr().map_err(|_| Errno::ENAMETOOLONG).and_then(sys::exists) {
+            match place.as_cstr().ok_or(Errno::ENAMETOOLONG).and_then(sys::exists) {
                 Ok(()) => {
                     single_file = suffix != "/";
                     return true;

@@ -101,7 +101,7 @@ fn find_image<'a>(
         image::Kind::Here => step(Step::Image, || image::here(options.image, path))?,
         _ => image::find(options.image, process, path)?,
     }
-    path.as_cstr().map_err(|_| Error::errno(Step::Image, c"", Errno::ENAMETOOLONG))
+    path.as_cstr().ok_or(Error::errno(Step::Image, c"", Errno::ENAMETOOLONG))
 }
 
 /// From the plan to the command's end. Returns the exit status.

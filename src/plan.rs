@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, Strings, ThinCStr, value_of};
+use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
 use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
@@ -289,7 +289,7 @@ fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<
     for (byte, part) in bytes.iter_mut().zip(parts) {
         *byte = *part;
     }
-    CStr::from_bytes_until_nul(bytes).ok().map(ThinCStr::new)
+    until_nul(bytes).map(ThinCStr::new)
 }
 
 // --- what parent and child have in common --------------------------------------------------------

@@ -125,3 +125,11 @@ pub fn tail(string: &CStr, start: usize) -> &CStr {
     // SAFETY: what is left of a C string ends with its NUL, and lives as long.
     unsafe { CStr::from_ptr(rest.as_ptr().cast()) }
 }
+
+/// The C string that `bytes` begins with; `None` where no NUL ends it.
+#[inline(never)]
+pub fn until_nul(bytes: &[u8]) -> Option<&CStr> {
+    let ends = bytes.iter().any(|byte| *byte == 0);
+    // SAFETY: there is a NUL among these bytes, which are borrowed as long.
+    ends.then(|| unsafe { CStr::from_ptr(bytes.as_ptr().cast()) })
+}
