@@ -235,7 +235,7 @@ pub struct Fault<'a> {
 impl<'a> Fault<'a> {
     pub fn at(self, step: Step) -> Error<'a> {
         let errno = self.errno.into_raw() as u32; // below OURS: the kernel has no others
-        Error { object: self.object, code: step as u32 * STEP | errno }
+        Error { object: self.object, code: step as u32 * STEP + errno }
     }
 }
 

@@ -1,18 +1,30 @@
-//! Level 1. The kernel's flag words, each one table: the wrappers take the type, and whoever
+//! Level 2. The kernel's flag words, each one table: the wrappers take the type, and whoever
 //! prints a call finds the names here; and the other numbers of its that mean something.
 
 use core::ops::{BitOr, BitOrAssign};
 
+use crate::packed::{Packed, Text, packed};
+
 /// The names of a flag word.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
-    /// The kernel's name, and its bits.
-    pub names: &'static [(&'static str, u64)],
+    /// What the kernel puts before each name.
+    pub prefix: &'static str,
+    /// The names of `bits`, in their order.
+    names: Packed,
+    bits: &'static [u32],
     /// What the word is called when no bit is set.
     pub zero: &'static str,
 }
 
-/// Declares a flag type and its table. `$prefix` is what the kernel puts before each name.
+impl Table {
+    /// Each name, without its prefix, and its bits.
+    pub fn rows(&self) -> impl Iterator<Item = (Text, u64)> {
+        self.bits.iter().enumerate().map(|(row, bits)| (self.names.part(row), u64::from(*bits)))
+    }
+}
+
+/// Declares a flag type and its table.
 macro_rules! flags {
     (
         $(#[$doc:meta])*
@@ -27,7 +39,9 @@ macro_rules! flags {
 
             /// Every flag that is known here.
             pub const TABLE: &'static Table = &Table {
-                names: &[$((concat!($prefix, stringify!($name)), $value as u64),)*],
+                prefix: $prefix,
+                names: packed!($(stringify!($name)),*),
+                bits: &[$($value as u32),*],
                 zero: $zero,
             };
 
@@ -196,8 +210,10 @@ mod tests {
 
     #[test]
     fn tables_carry_the_kernels_names() {
-        assert!(Ms::TABLE.names.contains(&("MS_NOSUID", 2)));
-        assert!(Clone::TABLE.names.contains(&("CLONE_NEWNS", 0x0002_0000)));
+        let has =
+            |table: &Table, row| table.rows().any(|(name, bits)| (&*name.to_string(), bits) == row);
+        assert!(has(Ms::TABLE, ("NOSUID", 2)));
+        assert!(has(Clone::TABLE, ("NEWNS", 0x0002_0000)));
     }
 
     #[test]

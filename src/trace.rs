@@ -316,9 +316,9 @@ fn list(line: &mut Buffer, strings: Strings) {
 fn flag_word(line: &mut Buffer, bits: u64, table: &Table) {
     let mut rest = bits;
     let mut separator = "";
-    for &(name, value) in table.names {
+    for (name, value) in table.rows() {
         if value != 0 && rest & value == value {
-            line.push(separator).push(name);
+            line.push(separator).push(table.prefix).push_each(name);
             separator = "|";
             rest &= !value;
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use tinyctr::flags::{Clone, Map, Mnt, Ms, O, Prot};
+use tinyctr::flags::{Clone, Map, Mnt, Ms, O, Prot, Table};
 use tinyctr::options::NAMESPACES;
 use tinyctr::steps::LESSONS;
 
@@ -272,9 +272,11 @@ pub fn document() -> Result<String, String> {
     for (name, flag) in NAMESPACES {
         let row = NAMESPACES_SINCE.iter().find(|(known, ..)| known == name);
         let (_, since, without) = row.ok_or(format!("{name}: no row in NAMESPACES_SINCE"))?;
-        let names = Clone::TABLE.names.iter().find(|(_, bits)| *bits == flag.bits());
-        let (flag, _) = names.ok_or(format!("{name}: its flag has no name"))?;
-        text += &format!("| `{name}` | `{flag}` | {since} | {without} |\n");
+        let mut rows = Clone::TABLE.rows();
+        let row = rows.find(|(_, bits)| *bits == flag.bits());
+        let (flag, _) = row.ok_or(format!("{name}: its flag has no name"))?;
+        let prefix = Clone::TABLE.prefix;
+        text += &format!("| `{name}` | `{prefix}{flag}` | {since} | {without} |\n");
     }
     Ok(text)
 }
@@ -282,8 +284,10 @@ pub fn document() -> Result<String, String> {
 /// The flags that a row names are flags of ours.
 fn check_flags(what: &str) -> Result<(), String> {
     let tables = [Clone::TABLE, Ms::TABLE, Mnt::TABLE, O::TABLE, Map::TABLE, Prot::TABLE];
-    let known =
-        |word: &str| tables.iter().any(|table| table.names.iter().any(|(name, _)| *name == word));
+    let has = |table: &Table, word| {
+        table.rows().any(|(name, _)| format!("{}{name}", table.prefix) == word)
+    };
+    let known = |word: &str| tables.iter().any(|table| has(table, word));
     let mut named = what.split('`').skip(1).step_by(2);
     named.find(|word| !known(word)).map_or(Ok(()), |word| Err(format!("{word}: nobody uses it")))
 }

@@ -129,7 +129,7 @@ pub fn tail(string: &CStr, start: usize) -> &CStr {
 /// The C string that `bytes` begins with; `None` where no NUL ends it.
 #[inline(never)]
 pub fn until_nul(bytes: &[u8]) -> Option<&CStr> {
-    let ends = bytes.iter().any(|byte| *byte == 0);
+    bytes.iter().position(|byte| *byte == 0)?;
     // SAFETY: there is a NUL among these bytes, which are borrowed as long.
-    ends.then(|| unsafe { CStr::from_ptr(bytes.as_ptr().cast()) })
+    Some(unsafe { CStr::from_ptr(bytes.as_ptr().cast()) })
 }
