@@ -301,7 +301,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     };
     let mut tokens = Tokens::new(arguments);
     let mut options = Options::none();
-    while let Some(token) = tokens.next().transpose()? {
+    while let Some(token) = tokens.next()? {
         match token.id {
             Id::Help => return Ok(Request::Help),
             Id::Version => return Ok(Request::Version),
@@ -400,10 +400,15 @@ impl<'a> Options<'a> {
 
     /// The values of `-e`, in the order in which they stand.
     pub fn environment(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
-        Tokens::new(self.arguments)
-            .map_while(Result::ok)
-            .filter(|token| token.id == Id::Env)
-            .map(|token| token.value)
+        let mut tokens = Tokens::new(self.arguments);
+        core::iter::from_fn(move || {
+            loop {
+                let token = tokens.next().ok().flatten()?;
+                if token.id == Id::Env {
+                    return Some(token.value);
+                }
+            }
+        })
     }
 }
 
@@ -476,6 +481,22 @@ impl<'a> Tokens<'a> {
         Tokens { rest: arguments, cluster: None, written: c"" }
     }
 
+    /// The next option; `None` where they end.
+    fn next(&mut self) -> Result<Option<Token<'a>>, Error<'a>> {
+        if let Some(cluster) = self.cluster.take() {
+            return self.short(cluster).map(Some);
+        }
+        let Some(argument) = self.peek() else { return Ok(None) };
+        let [b'-', second, ..] = *argument.to_bytes() else { return Ok(None) };
+        self.take();
+        self.written = argument;
+        match second {
+            b'-' if argument.count_bytes() == 2 => Ok(None),
+            b'-' => self.long(argument).map(Some),
+            _ => self.short(tail(argument, 1)).map(Some),
+        }
+    }
+
     /// Where the options ended: IMAGE and what follows.
     fn rest(&self) -> Strings<'a> {
         self.rest
@@ -532,32 +553,6 @@ impl<'a> Tokens<'a> {
         match self.take() {
             None if opt.id != Id::Reserved => refuse(self.written, Refusal::NeedsValue),
             value => Ok(value.unwrap_or(c"")),
-        }
-    }
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Result<Token<'a>, Error<'a>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(cluster) = self.cluster.take() {
-            return Some(self.short(cluster));
-        }
-        let argument = self.peek()?;
-        match argument.to_bytes() {
-            b"--" => {
-                self.take();
-                None
-            }
-            [b'-', b'-', ..] => {
-                self.written = self.take()?;
-                Some(self.long(argument))
-            }
-            [b'-', _, ..] => {
-                self.written = self.take()?;
-                Some(self.short(tail(argument, 1)))
-            }
-            _ => None,
         }
     }
 }

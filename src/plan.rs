@@ -79,7 +79,11 @@ impl<'a> Plan<'a> {
         let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
         let environment = environment(options, process, &mut arena).ok_or(too_small)?;
         let programs = path.programs(&mut arena).ok_or(too_small)?;
-        let hostname = hostname(options, image, &mut arena).ok_or(too_small)?;
+        let hostname = if namespaces.contains(Clone::NEWUTS) {
+            hostname(options, image, &mut arena).ok_or(too_small)?
+        } else {
+            None
+        };
         let plan = Plan {
             namespaces,
             id_maps: namespaces
@@ -90,7 +94,7 @@ impl<'a> Plan<'a> {
             } else {
                 Some(parent_pipe()?)
             },
-            hostname: hostname.filter(|_| namespaces.contains(Clone::NEWUTS)),
+            hostname,
             root,
             mounts: if options.bare { None } else { Some(mounts(options, namespaces)) },
             privileges: if options.bare { None } else { Some(privileges(options)?) },
@@ -285,9 +289,11 @@ impl Search {
 fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<'static>> {
     let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
     let bytes = arena.bytes(directory.len() + slash.len() + command.len() + 1)?;
-    let parts = directory.iter().chain(slash).chain(command);
-    for (byte, part) in bytes.iter_mut().zip(parts) {
-        *byte = *part;
+    let mut places = bytes.iter_mut();
+    for part in [directory, slash, command] {
+        for byte in part {
+            *places.next()? = *byte;
+        }
     }
     until_nul(bytes).map(ThinCStr::new)
 }
