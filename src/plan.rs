@@ -195,7 +195,7 @@ fn environment(
         let name = name_of(entry);
         let same = |slot: &Option<ThinCStr>| slot.is_some_and(|s| name_of(s.to_cstr()) == name);
         // As setenv(3) does it: a search a variable. 20,000 of them take two seconds.
-        let place = slots.iter().take(used).position(same).unwrap_or(used);
+        let place = slots.get(..used)?.iter().position(same).unwrap_or(used);
         used = used.max(place + 1);
         *slots.get_mut(place)? = Some(ThinCStr::new(entry));
     }
