@@ -26,12 +26,12 @@ use crate::{lifetime, privileges};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
-    let Err(error) = become_command(&shared.plan, shared);
+    let Err(error) = become_command(shared.plan, shared);
     shared.failure.set(Some(error));
     sys::exit_group(error.exit_code())
 }
 
-fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Error<'a>> {
+fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
     // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
     if let Some(maps) = &plan.id_maps {
         skippable(Step::MapIds, || maps.write())?;
@@ -108,7 +108,7 @@ fn stand_in(directory: &CStr) -> Result<(), Fault<'_>> {
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
 /// was there but not for us, that is what we say in the end.
-fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Fault<'a>> {
+fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Fault<'a>> {
     let mut answer = Errno::ENOENT;
     for program in plan.programs.iter().copied().flatten() {
         shared.program.set(Some(program));

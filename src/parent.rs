@@ -124,7 +124,7 @@ fn container<'a>(
     if banner && let Some(command) = named(options) {
         print_running(command, pid_namespace, options.image);
     }
-    let shared = Shared { plan, failure: Cell::new(None), program: Cell::new(None) };
+    let shared = Shared { plan: &plan, failure: Cell::new(None), program: Cell::new(None) };
     let namespaces = shared.plan.namespaces;
     let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
     let failure = shared.failure.take();

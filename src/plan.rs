@@ -304,8 +304,8 @@ fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<
 pub type Failure<'a> = Option<Error<'a>>;
 
 /// The memory that parent and child have in common.
-pub struct Shared<'a> {
-    pub plan: Plan<'a>,
+pub struct Shared<'p, 'a> {
+    pub plan: &'p Plan<'a>,
     /// Written by the child, read by the parent after the clone has returned.
     pub failure: core::cell::Cell<Failure<'a>>,
     /// The program that is being executed: the last one that was tried.
