@@ -1,7 +1,9 @@
-//! Level 0. Strings of fixed capacity: there is no allocator to grow one.
+//! Level 1. Strings of fixed capacity: there is no allocator to grow one.
 
-use core::ffi::{CStr, FromBytesWithNulError};
+use core::ffi::CStr;
 use core::ops::{Deref, DerefMut};
+
+use crate::arch::until_nul;
 
 /// A string of bytes with a fixed capacity. What does not fit is cut, and `end` shows it.
 ///
@@ -45,6 +47,7 @@ impl<const N: usize> DerefMut for Line<N> {
 }
 
 impl Buffer {
+    #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
@@ -159,9 +162,9 @@ impl Buffer {
         self.as_bytes()
     }
 
-    /// The bytes as a C string, once a NUL has been pushed. An error where it was cut.
-    pub fn as_cstr(&self) -> Result<&CStr, FromBytesWithNulError> {
-        CStr::from_bytes_with_nul(self.as_bytes())
+    /// The bytes as a C string, once a NUL has been pushed. `None` where it was cut.
+    pub fn as_cstr(&self) -> Option<&CStr> {
+        until_nul(self.as_bytes())
     }
 }
 
@@ -221,8 +224,8 @@ mod tests {
     fn a_c_string_needs_its_nul() {
         let mut line = Line::<8>::new();
         line.push("/proc");
-        assert!(line.as_cstr().is_err());
+        assert!(line.as_cstr().is_none());
         line.push("\0");
-        assert_eq!(line.as_cstr(), Ok(c"/proc"));
+        assert_eq!(line.as_cstr(), Some(c"/proc"));
     }
 }

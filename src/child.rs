@@ -26,12 +26,12 @@ use crate::{lifetime, privileges};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
-    let Err(error) = become_command(&shared.plan, shared);
+    let Err(error) = become_command(shared.plan, shared);
     shared.failure.set(Some(error));
     sys::exit_group(error.exit_code())
 }
 
-fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Error<'a>> {
+fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
     // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
     if let Some(maps) = &plan.id_maps {
         skippable(Step::MapIds, || maps.write())?;
@@ -46,7 +46,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible
     }
     // Under which name.
     if let Some(name) = plan.hostname {
-        skippable(Step::Hostname, || sys::sethostname(name).on(name))?;
+        skippable(Step::Hostname, || sys::sethostname(name.to_bytes()).on(name))?;
     }
     // Where. First of all: what we mount from here on stays with us.
     if plan.namespaces.contains(Clone::NEWNS) {
@@ -92,8 +92,7 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
         mounts::mask()?;
     }
     skippable(Step::Place, || {
-        let made = [(Step::Dev, c"/dev"), (Step::Proc, c"/proc"), (Step::Sys, c"/sys")];
-        for (step, path) in made {
+        for (step, path) in [(Step::Dev, c"/dev"), (Step::Proc, c"/proc"), (Step::Sys, c"/sys")] {
             // What was skipped is the host's, and stays there.
             if !sys::skips(step) {
                 tree.place(path)?;
@@ -116,7 +115,7 @@ fn stand_in(directory: &CStr, sealed: bool) -> Result<(), Fault<'_>> {
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
 /// was there but not for us, that is what we say in the end.
-fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Fault<'a>> {
+fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Fault<'a>> {
     let mut answer = Errno::ENOENT;
     for program in plan.programs.iter().copied().flatten() {
         shared.program.set(Some(program));
@@ -130,12 +129,12 @@ fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'a>) -> Result<Infallible, Fault
         }
     }
     let last = plan.programs.last().copied().flatten();
-    let object = last.map_or(&b""[..], |program| spoken(plan, program));
+    let object = last.map_or(ThinCStr::new(c""), |program| spoken(plan, program));
     Err(Fault { object, errno: answer })
 }
 
 /// What the user calls the program: the command as it was given, else the shell's path.
-fn spoken<'a>(plan: &Plan<'a>, program: ThinCStr<'a>) -> &'a [u8] {
+fn spoken<'a>(plan: &Plan<'a>, program: ThinCStr<'a>) -> ThinCStr<'a> {
     let given = plan.argv.and_then(|argv| argv.first().copied().flatten());
-    given.unwrap_or(program).to_cstr().to_bytes()
+    given.unwrap_or(program)
 }

@@ -18,12 +18,12 @@ pub fn close_inherited() -> Result<(), Fault<'static>> {
     for (fd, name) in STANDARD.iter().enumerate() {
         match sys::is_directory(fd as i32) {
             Err(Errno::ENOTDIR) => {}
-            Ok(()) => return Err(Errno::EISDIR).on(*name),
+            Ok(()) => return Err(Errno::EISDIR).on(name),
             Err(Errno::EBADF) => {
                 // The lowest free number: this one.
-                sys::openat(sys::AT_FDCWD, c"/dev/null", O::RDWR).on(*name)?;
+                sys::openat(sys::AT_FDCWD, c"/dev/null", O::RDWR).on(name)?;
             }
-            error => error.on(*name)?,
+            error => error.on(name)?,
         }
     }
     match sys::close_range_from(3) {

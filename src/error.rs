@@ -1,14 +1,17 @@
-//! Level 3. What can go wrong, told in one line: the step, the object, the kernel's word.
+//! Level 3. What can go wrong, told in one line: the step, the object, the kernel's word or ours.
 //!
-//! An error is a few words and two borrowed strings, made without formatting: the child may fail
-//! while it runs in its parent's memory. The parent turns it into text (`Error::line`).
+//! An error is made without formatting: the child may fail while it runs in its parent's memory.
+//! The parent turns it into text (`Error::line`). And it is two words, as a call returns them in
+//! two registers: whoever passes one on with `?` only leaves.
 
 use core::ffi::CStr;
+use core::mem::size_of;
 use syscalls::Errno;
 
+use crate::arch::ThinCStr;
 use crate::buf::Buffer;
 use crate::errno::push_errno;
-use crate::packed::{Packed, packed};
+use crate::packed::{Packed, Text, packed};
 use crate::steps::Step;
 
 /// tinyctr itself failed; the command did not run.
@@ -20,58 +23,132 @@ pub const EXIT_NOT_FOUND: i32 = 127;
 /// Signal N ended the command: 128 + N, as a shell says it.
 pub const EXIT_SIGNAL: i32 = 128;
 
+/// Declares what we refuse by ourselves: its name, why, and what the user can do about it.
+macro_rules! refusals {
+    ($($name:ident = $($text:literal),+;)*) => {
+        /// What we refuse by ourselves, before asking the kernel.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Refusal {
+            $($name,)*
+        }
+
+        /// In the order of `Refusal`.
+        const REFUSALS: &[Packed] = &[$(packed!($($text),+),)*];
+    };
+}
+
+refusals! {
+    // Options, by themselves.
+    UnknownOption = "unknown option", "see tinyctr --help";
+    NotYet = "not yet in this version";
+    NeedsValue = "needs a value";
+    TakesNoValue = "takes no value";
+    // Their values.
+    NoSuchNamespaces = "no such list of namespaces",
+        "--ns takes uts,pid,mnt,ipc,net,user,cgroup (some of them), or none";
+    NoSuchCapability = "no such capability",
+        "names as in capabilities(7), with or without CAP_, separated by commas; or all";
+    NoSuchProfile = "a profile is default or none";
+    NoSuchDryRun = "a dry run knows only sh";
+    NoSuchStep = "no step that can be left out",
+        "--skip takes close, sigchld, ids, parent, keyring, oom, core, hostname, private, nodev, \
+         dev, proc, sys, mask, place, pivot, leave, workdir, umask, memory, new-privs, seccomp or \
+         caps";
+    VariableWithoutName = "a variable needs a name";
+    HostnameEmpty = "empty";
+    HostnameTooLong = "longer than 64 bytes";
+    // What does not go together.
+    SkipUnseen = "needs --trace or --explain, being for study only";
+    ScriptOfThat = "a script is not JSON, and leaves no step out";
+    BareAlready =
+        "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
+         change";
+    HostnameShared = "needs the uts namespace (--ns)";
+    MountsShared = "an image needs the mnt namespace",
+        "add mnt to --ns; or --bare, for a chroot that root can leave again";
+    // The image.
+    ImageMissing = "missing", "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help";
+    ImageEmpty = "empty", "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help";
+    ImageIsFile = "a single-file image was found: not yet in this version";
+    // A mistake of ours.
+    PlanOutgrown = "the plan outgrew its measure";
+}
+
 /// Why a step failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The kernel said so.
     Errno(Errno),
-    /// We said so, before asking the kernel.
-    Text(Packed),
+    /// We said so: why, and what to do about it.
+    Refused(Packed),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A step that failed, and on what.
+#[derive(Clone, Copy, Debug)]
 pub struct Error<'a> {
-    pub step: Step,
-    pub object: &'a [u8],
-    pub cause: Cause,
-    pub hint: Option<Packed>,
+    pub object: ThinCStr<'a>,
+    /// The step, times `STEP`; plus an errno, or a refusal from `OURS` on.
+    code: u32,
 }
+
+const STEP: u32 = 1 << 16;
+/// MAX_ERRNO of include/linux/err.h, and one.
+const OURS: u32 = 4096;
+
+const _: () = assert!(size_of::<Result<(), Error>>() == 2 * size_of::<usize>());
+const _: () = assert!(size_of::<Result<(), Fault>>() == 2 * size_of::<usize>());
 
 /// More of an object than this is not shown, so that the cause always is.
 const OBJECT_WIDTH: usize = 512;
 
 impl<'a> Error<'a> {
     /// A refusal of ours, with no call behind it.
-    pub const fn refused(step: Step, object: &'a [u8], why: Packed) -> Self {
-        Error { step, object, cause: Cause::Text(why), hint: None }
+    pub const fn refused(step: Step, object: &'a CStr, why: Refusal) -> Self {
+        let code = step as u32 * STEP + OURS + why as u32;
+        Error { object: ThinCStr::new(object), code }
     }
 
-    pub const fn errno(step: Step, object: &'a [u8], errno: Errno) -> Self {
-        Error { step, object, cause: Cause::Errno(errno), hint: None }
+    pub fn errno(step: Step, object: &'a CStr, errno: Errno) -> Self {
+        Fault { object: ThinCStr::new(object), errno }.at(step)
     }
 
-    pub const fn hint(self, hint: Packed) -> Self {
-        Error { hint: Some(hint), ..self }
+    pub fn step(&self) -> Step {
+        Step::from_number(self.code / STEP)
+    }
+
+    pub fn cause(&self) -> Cause {
+        let number = self.code % STEP;
+        let refusal = number.checked_sub(OURS).and_then(|at| REFUSALS.get(at as usize));
+        refusal.map_or(Cause::Errno(Errno::new(number as i32)), |texts| Cause::Refused(*texts))
     }
 
     /// `tinyctr: STEP: OBJECT: ERRNO (its text)`, and the newline.
     pub fn line(&self, line: &mut Buffer) {
-        line.push("tinyctr: ").push_each(self.step.name()).push(": ");
-        if !self.object.is_empty() {
-            line.push_visible_within(self.object, OBJECT_WIDTH).push(": ");
+        line.push("tinyctr: ").push_each(self.step().name()).push(": ");
+        let object = self.object.to_cstr().to_bytes();
+        if !object.is_empty() {
+            line.push_visible_within(object, OBJECT_WIDTH).push(": ");
         }
-        match self.cause {
-            Cause::Text(text) => line.push_each(text.text()),
+        match self.cause() {
+            Cause::Refused(texts) => line.push_each(texts.text()),
             Cause::Errno(errno) => push_errno(line, errno),
         };
         line.end();
     }
 
-    /// What the user can do about it: what was given along, or else what this step and errno
+    /// What the user can do about it: what belongs to the refusal, or what this step and errno
     /// have meant before.
-    pub fn advice(&self) -> Option<Packed> {
-        let Cause::Errno(errno) = self.cause else { return self.hint };
-        let known = match (self.step, errno) {
+    pub fn advice(&self) -> Option<Text> {
+        let hint = match self.cause() {
+            Cause::Refused(texts) => texts.part(1),
+            Cause::Errno(errno) => self.experience(errno)?.text(),
+        };
+        (!hint.is_empty()).then_some(hint)
+    }
+
+    fn experience(&self, errno: Errno) -> Option<Packed> {
+        let object = self.object.to_cstr().to_bytes();
+        Some(match (self.step(), errno) {
             (Step::Clone, Errno::EPERM) => packed!(
                 "not root: these namespaces need a user namespace around them (--ns user,...)"
             ),
@@ -128,10 +205,10 @@ impl<'a> Error<'a> {
             (Step::Wait, Errno::ECHILD) => {
                 packed!("the caller ignores SIGCHLD, so how the command ended is lost")
             }
-            (Step::Exec, Errno::ENOENT) if self.object == b"/bin/sh" => {
+            (Step::Exec, Errno::ENOENT) if object == b"/bin/sh" => {
                 packed!("the image has neither /bin/bash nor /bin/sh, or lacks their loader")
             }
-            (Step::Exec, Errno::ENOENT) if self.object.contains(&b'/') => {
+            (Step::Exec, Errno::ENOENT) if object.contains(&b'/') => {
                 packed!("if it is there, its interpreter or its loader is missing from the image")
             }
             (Step::Exec, Errno::ENOENT) => packed!("it is in no directory of the container's PATH"),
@@ -139,13 +216,12 @@ impl<'a> Error<'a> {
                 "a script needs a #! line; a program for another machine needs a binfmt_misc \
                  handler with the F flag"
             ),
-            _ => return self.hint,
-        };
-        self.hint.or(Some(known))
+            _ => return None,
+        })
     }
 
     pub fn exit_code(&self) -> i32 {
-        match (self.step, self.cause) {
+        match (self.step(), self.cause()) {
             (Step::Exec, Cause::Errno(Errno::ENOENT)) => EXIT_NOT_FOUND,
             (Step::Exec, _) => EXIT_CANNOT_EXECUTE,
             _ => EXIT_FAILURE,
@@ -154,37 +230,27 @@ impl<'a> Error<'a> {
 }
 
 /// A call that failed, and on what. The step in which it happened makes it an `Error`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Fault<'a> {
-    pub object: &'a [u8],
+    pub object: ThinCStr<'a>,
     pub errno: Errno,
+}
+
+impl<'a> Fault<'a> {
+    pub fn at(self, step: Step) -> Error<'a> {
+        let errno = self.errno.into_raw() as u32; // below OURS: the kernel has no others
+        Error { object: self.object, code: step as u32 * STEP + errno }
+    }
 }
 
 /// Names the object of a call that failed.
 pub trait On<T> {
-    fn on<'a>(self, object: impl Object<'a>) -> Result<T, Fault<'a>>;
+    fn on(self, object: &CStr) -> Result<T, Fault<'_>>;
 }
 
 impl<T> On<T> for Result<T, Errno> {
-    fn on<'a>(self, object: impl Object<'a>) -> Result<T, Fault<'a>> {
-        self.map_err(|errno| Fault { object: object.name(), errno })
-    }
-}
-
-/// What a call can fail on: a path, or a name of bytes.
-pub trait Object<'a> {
-    fn name(self) -> &'a [u8];
-}
-
-impl<'a> Object<'a> for &'a CStr {
-    fn name(self) -> &'a [u8] {
-        self.to_bytes()
-    }
-}
-
-impl<'a> Object<'a> for &'a [u8] {
-    fn name(self) -> &'a [u8] {
-        self
+    fn on(self, object: &CStr) -> Result<T, Fault<'_>> {
+        self.map_err(|errno| Fault { object: ThinCStr::new(object), errno })
     }
 }
 
@@ -201,19 +267,19 @@ mod tests {
 
     #[test]
     fn a_line_names_step_object_and_errno() {
-        let error = Error::errno(Step::Proc, b"/proc", Errno::EPERM);
+        let error = Error::errno(Step::Proc, c"/proc", Errno::EPERM);
         assert_eq!(line(error), "tinyctr: mount proc: /proc: EPERM (Operation not permitted)\n");
     }
 
     #[test]
     fn an_errno_without_a_name_is_shown_as_its_number() {
-        let error = Error::errno(Step::Clone, b"", Errno::new(4000));
+        let error = Error::errno(Step::Clone, c"", Errno::new(4000));
         assert_eq!(line(error), "tinyctr: clone: errno 4000\n");
     }
 
     #[test]
     fn only_exec_has_exit_codes_of_its_own() {
-        let code = |step, errno| Error::errno(step, b"x", errno).exit_code();
+        let code = |step, errno| Error::errno(step, c"x", errno).exit_code();
         assert_eq!(code(Step::Exec, Errno::ENOENT), 127);
         assert_eq!(code(Step::Exec, Errno::EACCES), 126);
         assert_eq!(code(Step::Exec, Errno::ENOEXEC), 126);

@@ -6,10 +6,9 @@
 //! only the kernel knows where a path ends. But then it is our own code that runs, as the only
 //! process of the container; and it looks, and leaves.
 
-use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::Process;
+use crate::arch::{Process, until_nul};
 use crate::error::{Error, Fault, On};
 use crate::steps::Step;
 use crate::sys::{self, step};
@@ -31,7 +30,7 @@ fn compare() -> Result<(), Fault<'static>> {
         Err(Errno::ENOENT) => return Ok(()), // no proc: nobody came by its link
         found => found.on(link)?,
     };
-    let named = CStr::from_bytes_until_nul(&path).unwrap_or(c"");
+    let named = until_nul(&path).unwrap_or(c"");
     // The link leads to our file wherever that is. Its text is a path, which begins at our root; and
     // there an image may have put a link back to where we came from, which is not followed.
     let ours = sys::identity(link, true).on(link)?;

@@ -9,8 +9,7 @@ use syscalls::Errno;
 
 use crate::arch::Process;
 use crate::buf::{Buffer, Line};
-use crate::error::{Error, Fault, On};
-use crate::packed::packed;
+use crate::error::{Error, Fault, On, Refusal};
 use crate::steps::Step;
 use crate::sys::{self, step};
 
@@ -32,15 +31,19 @@ pub enum Kind {
 
 pub fn kind(image: &CStr) -> Kind {
     let bytes = image.to_bytes();
-    let is_dots = |part: &[u8]| matches!(part, b"" | b"." | b"..");
-    if bytes.starts_with(b"/") && bytes.split(|&byte| byte == b'/').all(is_dots) {
-        Kind::Host // at the root, `..` is the root
-    } else if bytes.split(|&byte| byte == b'/').all(|part| matches!(part, b"" | b".")) {
-        Kind::Here
-    } else if bytes.contains(&b'/') || is_dots(bytes) {
-        Kind::Path
-    } else {
-        Kind::Name
+    let (mut names, mut climbs) = (false, false);
+    for part in bytes.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => climbs = true,
+            _ => names = true,
+        }
+    }
+    match (bytes.contains(&b'/'), names) {
+        (true, false) if bytes.starts_with(b"/") => Kind::Host, // at the root, `..` is the root
+        (_, false) if !climbs => Kind::Here,
+        (false, true) => Kind::Name,
+        _ => Kind::Path,
     }
 }
 
@@ -51,8 +54,9 @@ pub fn name(image: &CStr) -> &[u8] {
     if matches!(name, b"." | b"..") { b"" } else { name }
 }
 
-/// Kinds of single-file images; each is a suffix that is tried after the directory.
-const FILE_SUFFIXES: [&str; 4] = [".squashfs", ".erofs", ".ext4", ".img"];
+/// What is tried at each place: the directory, and after it the kinds of single-file images.
+static SUFFIXES: [&str; 5] = [DIRECTORY, ".squashfs", ".erofs", ".ext4", ".img"];
+const DIRECTORY: &str = "/";
 
 /// The path of the working directory. `.` itself would not do as an image: once something is
 /// mounted there, looking `.` up still finds what is beneath.
@@ -70,12 +74,12 @@ pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(
     let mut single_file = false;
     let mut try_place = |place: &mut Path| {
         let length = place.as_bytes().len();
-        for suffix in ["/"].into_iter().chain(FILE_SUFFIXES) {
+        for &suffix in &SUFFIXES {
             place.truncate(length);
             place.push(suffix).push("\0");
-            match place.as_cstr().map_err(|_| Errno::ENAMETOOLONG).and_then(sys::exists) {
+            match place.as_cstr().ok_or(Errno::ENAMETOOLONG).and_then(sys::exists) {
                 Ok(()) => {
-                    single_file = suffix != "/";
+                    single_file = suffix != DIRECTORY;
                     return true;
                 }
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
@@ -87,11 +91,8 @@ pub fn find<'a>(name: &'a CStr, process: &Process, found: &mut Path) -> Result<(
     let done = step(Step::Image, || Ok(each_place(name, process, found, &mut try_place)))?;
     match (done, single_file) {
         (true, false) => Ok(()),
-        (true, true) => {
-            let why = packed!("a single-file image was found: not yet in this version");
-            Err(Error::refused(Step::Image, name.to_bytes(), why))
-        }
-        (false, _) => Err(Error::errno(Step::Image, name.to_bytes(), worst)),
+        (true, true) => Err(Error::refused(Step::Image, name, Refusal::ImageIsFile)),
+        (false, _) => Err(Error::errno(Step::Image, name, worst)),
     }
 }
 

@@ -15,7 +15,7 @@ pub fn end_with_parent([read, write]: [i32; 2]) -> Result<(), Fault<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
     sys::close(read).on(c"pipe")?; // our own copy, a reader too
     if sys::is_unread(write).on(c"pipe")? {
-        return Err(Fault { object: b"parent", errno: Errno::ESRCH });
+        return Err(Errno::ESRCH).on(c"parent");
     }
     Ok(())
 }

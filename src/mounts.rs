@@ -78,7 +78,7 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
         for device in &DEVICES {
             make_device(device, mounts.borrowed).on(device.path)?;
         }
-        for [target, link] in LINKS {
+        for &[target, link] in &LINKS {
             sys::symlinkat(target, link).on(link)?;
         }
         for directory in [PTS, SHM, MQUEUE] {
@@ -206,13 +206,13 @@ static READ_ONLY: [&CStr; 5] =
 /// Covers what runc and podman cover: with the null device, with nothing, with itself read-only.
 pub fn mask() -> Result<(), Error<'static>> {
     skippable(Step::Mask, || {
-        for file in HIDDEN_FILES {
+        for &file in &HIDDEN_FILES {
             where_there(sys::mount_bind(c"/dev/null", file, Ms::empty())).on(file)?;
         }
-        for directory in HIDDEN_DIRECTORIES {
+        for &directory in &HIDDEN_DIRECTORIES {
             where_there(sys::mount_new(c"tmpfs", directory, INERT | Ms::RDONLY)).on(directory)?;
         }
-        for path in READ_ONLY {
+        for &path in &READ_ONLY {
             let bound = sys::mount_bind(path, path, Ms::empty());
             let sealed = bound.and_then(|()| sys::mount_flags(path, INERT | Ms::RDONLY));
             where_there(sealed).on(path)?;

@@ -7,10 +7,10 @@
 
 use core::ffi::CStr;
 
-use crate::arch::{Strings, ThinCStr};
+use crate::arch::{Strings, ThinCStr, tail};
 use crate::buf::Buffer;
 use crate::caps;
-use crate::error::Error;
+use crate::error::{Error, Refusal};
 use crate::flags::Clone;
 use crate::packed::{Packed, Text, packed};
 use crate::steps::Step;
@@ -309,7 +309,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     };
     let mut tokens = Tokens::new(arguments);
     let mut options = Options::none();
-    while let Some(token) = tokens.next().transpose()? {
+    while let Some(token) = tokens.next()? {
         match token.id {
             Id::Help => return Ok(Request::Help),
             Id::Version => return Ok(Request::Version),
@@ -318,16 +318,18 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     }
     let rest = tokens.rest();
     let Some((Some(image), command)) = rest.split_first() else {
-        return Err(Error::refused(Step::Option, b"IMAGE", packed!("missing")).hint(USAGE_HINT));
+        return refuse(c"IMAGE", Refusal::ImageMissing);
     };
     options.arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
     options.command = if matches!(command, [Some(_), ..]) { command } else { &[] };
     options.image = image.to_cstr();
-    options.check()
+    options.check()?;
+    Ok(Request::Run(options))
 }
 
-const USAGE_HINT: Packed =
-    packed!("tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help");
+fn refuse<T>(object: &CStr, why: Refusal) -> Result<T, Error<'_>> {
+    Err(Error::refused(Step::Option, object, why))
+}
 
 impl<'a> Options<'a> {
     /// As if none had been given, and no image either.
@@ -358,9 +360,9 @@ impl<'a> Options<'a> {
             Id::Hostname => self.hostname = Some(token.value),
             Id::Workdir => self.workdir = Some(token.value),
             Id::Env => check_variable(token.value)?,
-            Id::CapAdd => self.cap_add |= parse_capabilities(token)?,
-            Id::CapDrop => self.cap_drop |= parse_capabilities(token)?,
-            Id::Seccomp => self.seccomp = Some(parse_profile(token)?),
+            Id::CapAdd => self.cap_add |= parse_capabilities(token.value)?,
+            Id::CapDrop => self.cap_drop |= parse_capabilities(token.value)?,
+            Id::Seccomp => self.seccomp = Some(parse_profile(token.value)?),
             Id::NewPrivs => self.new_privs = true,
             Id::Privileged => self.privileged = true,
             Id::Bare => self.bare = true,
@@ -370,59 +372,51 @@ impl<'a> Options<'a> {
             Id::Explain => self.study.explain = true,
             Id::DryRun => self.study.dry_run = Some(parse_dry_run(token)?),
             Id::Skip => self.study.skip = Some(parse_skip(token.value)?),
-            Id::Reserved => {
-                return Err(Error::refused(
-                    Step::Option,
-                    token.written,
-                    packed!("not yet in this version"),
-                ));
-            }
+            Id::Reserved => return refuse(token.written, Refusal::NotYet),
         }
         Ok(())
     }
 
-    fn check(self) -> Result<Request<'a>, Error<'a>> {
+    fn check(&self) -> Result<(), Error<'a>> {
         if self.image.is_empty() {
-            return Err(Error::refused(Step::Option, b"IMAGE", packed!("empty")).hint(USAGE_HINT));
+            return refuse(c"IMAGE", Refusal::ImageEmpty);
         }
         if self.study.skip.is_some() && self.study.trace.is_none() && !self.study.explain {
-            let why = packed!("needs --trace or --explain, being for study only");
-            return Err(Error::refused(Step::Option, b"--skip", why));
+            return refuse(c"--skip", Refusal::SkipUnseen);
         }
         if self.study.dry_run == Some(DryRun::Script) {
             let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
             if json || self.study.skip.is_some() {
-                let why = packed!("a script is not JSON, and leaves no step out");
-                return Err(Error::refused(Step::Option, b"--dry-run=sh", why));
+                return refuse(c"--dry-run=sh", Refusal::ScriptOfThat);
             }
         }
         let sealing = self.cap_add | self.cap_drop != 0 || self.new_privs || self.privileged;
         if self.bare && (sealing || self.seccomp.is_some()) {
-            let why = packed!(
-                "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp \
-                 to change"
-            );
-            return Err(Error::refused(Step::Option, b"--bare", why));
+            return refuse(c"--bare", Refusal::BareAlready);
         }
-        let refuse = |why| Err(Error::refused(Step::Option, b"--hostname", why));
-        match (self.hostname, self.namespaces) {
-            (Some(name), _) if name.is_empty() => refuse(packed!("empty")),
-            // include/uapi/linux/utsname.h, __NEW_UTS_LEN
-            (Some(name), _) if name.count_bytes() > 64 => refuse(packed!("longer than 64 bytes")),
-            // Without a namespace of its own it would be the caller's host name that changes.
-            (Some(_), Some(ns)) if !ns.contains(Clone::NEWUTS) => {
-                refuse(packed!("needs the uts namespace (--ns)"))
-            }
-            _ => Ok(Request::Run(self)),
-        }
+        let Some(name) = self.hostname else { return Ok(()) };
+        // Without a namespace of its own it would be the caller's host name that changes.
+        let shared = self.namespaces.is_some_and(|ns| !ns.contains(Clone::NEWUTS));
+        let why = match name.count_bytes() {
+            0 => Refusal::HostnameEmpty,
+            65.. => Refusal::HostnameTooLong, // include/uapi/linux/utsname.h, __NEW_UTS_LEN
+            _ if shared => Refusal::HostnameShared,
+            _ => return Ok(()),
+        };
+        refuse(c"--hostname", why)
     }
 
     /// The values of `-e`, in the order in which they stand.
     pub fn environment(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
-        Tokens::new(self.arguments)
-            .map_while(Result::ok)
-            .filter(|token| token.id == Id::Env)
-            .map(|token| token.value)
+        let mut tokens = Tokens::new(self.arguments);
+        core::iter::from_fn(move || {
+            loop {
+                let token = tokens.next().ok().flatten()?;
+                if token.id == Id::Env {
+                    return Some(token.value);
+                }
+            }
+        })
     }
 }
 
@@ -435,36 +429,21 @@ fn parse_namespaces(list: &CStr) -> Result<Clone, Error<'_>> {
     for name in bytes.split(|&byte| byte == b',') {
         match NAMESPACES.iter().find(|(known, _)| known.as_bytes() == name) {
             Some(&(_, flag)) => flags |= flag,
-            None => {
-                return Err(Error::refused(
-                    Step::Option,
-                    bytes,
-                    packed!("no such list of namespaces"),
-                )
-                .hint(packed!(
-                    "--ns takes uts,pid,mnt,ipc,net,user,cgroup (some of them), or none"
-                )));
-            }
+            None => return refuse(list, Refusal::NoSuchNamespaces),
         }
     }
     Ok(flags)
 }
 
-fn parse_capabilities<'a>(token: &Token<'a>) -> Result<caps::Set, Error<'a>> {
-    let unknown =
-        Error::refused(Step::Option, token.value.to_bytes(), packed!("no such capability")).hint(
-            packed!(
-                "names as in capabilities(7), with or without CAP_, separated by commas; or all"
-            ),
-        );
-    caps::parse(token.value.to_bytes()).ok_or(unknown)
+fn parse_capabilities(list: &CStr) -> Result<caps::Set, Error<'_>> {
+    caps::parse(list.to_bytes()).map_or_else(|| refuse(list, Refusal::NoSuchCapability), Ok)
 }
 
-fn parse_profile<'a>(token: &Token<'a>) -> Result<Profile, Error<'a>> {
-    match token.value.to_bytes() {
+fn parse_profile(name: &CStr) -> Result<Profile, Error<'_>> {
+    match name.to_bytes() {
         b"none" => Ok(Profile::None),
         b"default" => Ok(Profile::Default),
-        name => Err(Error::refused(Step::Option, name, packed!("a profile is default or none"))),
+        _ => refuse(name, Refusal::NoSuchProfile),
     }
 }
 
@@ -472,29 +451,17 @@ fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
     match token.value.to_bytes() {
         b"" => Ok(DryRun::Calls),
         b"sh" => Ok(DryRun::Script),
-        _ => Err(Error::refused(Step::Option, token.written, packed!("a dry run knows only sh"))),
+        _ => refuse(token.written, Refusal::NoSuchDryRun),
     }
 }
 
 fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
-    let unknown = Error::refused(
-        Step::Option,
-        word.to_bytes(),
-        packed!("no step that can be left out"),
-    )
-    .hint(packed!(
-        "--skip takes close, sigchld, ids, parent, hostname, private, nodev, dev, proc, sys, \
-         mask, place, pivot, leave, workdir, keyring, oom, core, umask, memory, new-privs, \
-         seccomp or caps"
-    ));
-    Step::to_skip(word.to_bytes()).ok_or(unknown)
+    Step::to_skip(word.to_bytes()).map_or_else(|| refuse(word, Refusal::NoSuchStep), Ok)
 }
 
 fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {
     match entry.to_bytes() {
-        [] | [b'=', ..] => {
-            Err(Error::refused(Step::Option, b"--env", packed!("a variable needs a name")))
-        }
+        [] | [b'=', ..] => refuse(c"--env", Refusal::VariableWithoutName),
         _ => Ok(()),
     }
 }
@@ -505,7 +472,7 @@ struct Token<'a> {
     /// Empty where the option takes none.
     value: &'a CStr,
     /// The argument in which it stands, for messages.
-    written: &'a [u8],
+    written: &'a CStr,
 }
 
 /// Walks over the options, up to the first argument that is none.
@@ -513,12 +480,28 @@ struct Tokens<'a> {
     rest: Strings<'a>,
     /// What is left of `-abc` after `-a`.
     cluster: Option<&'a CStr>,
-    written: &'a [u8],
+    written: &'a CStr,
 }
 
 impl<'a> Tokens<'a> {
     fn new(arguments: Strings<'a>) -> Self {
-        Tokens { rest: arguments, cluster: None, written: b"" }
+        Tokens { rest: arguments, cluster: None, written: c"" }
+    }
+
+    /// The next option; `None` where they end.
+    fn next(&mut self) -> Result<Option<Token<'a>>, Error<'a>> {
+        if let Some(cluster) = self.cluster.take() {
+            return self.short(cluster).map(Some);
+        }
+        let Some(argument) = self.peek() else { return Ok(None) };
+        let [b'-', second, ..] = *argument.to_bytes() else { return Ok(None) };
+        self.take();
+        self.written = argument;
+        match second {
+            b'-' if argument.count_bytes() == 2 => Ok(None),
+            b'-' => self.long(argument).map(Some),
+            _ => self.short(tail(argument, 1)).map(Some),
+        }
     }
 
     /// Where the options ended: IMAGE and what follows.
@@ -544,10 +527,9 @@ impl<'a> Tokens<'a> {
         let has_value = name.len() < body.count_bytes();
         let attached = has_value.then(|| tail(body, name.len() + 1));
         let opt = OPTIONS.iter().find(|opt| opt.long().is(name));
-        let opt =
-            opt.ok_or(self.refused(packed!("unknown option")).hint(packed!("see tinyctr --help")))?;
+        let Some(opt) = opt else { return refuse(self.written, Refusal::UnknownOption) };
         let value = match (opt.value, attached) {
-            (Value::None, Some(_)) => return Err(self.refused(packed!("takes no value"))),
+            (Value::None, Some(_)) => return refuse(self.written, Refusal::TakesNoValue),
             (Value::None | Value::Optional, None) => c"",
             (_, Some(value)) => value,
             (Value::Required, None) => self.following(opt)?,
@@ -559,8 +541,7 @@ impl<'a> Tokens<'a> {
     fn short(&mut self, cluster: &'a CStr) -> Result<Token<'a>, Error<'a>> {
         let letter = cluster.to_bytes().first().copied();
         let opt = OPTIONS.iter().find(|opt| letter.is_some() && opt.short == letter);
-        let opt =
-            opt.ok_or(self.refused(packed!("unknown option")).hint(packed!("see tinyctr --help")))?;
+        let Some(opt) = opt else { return refuse(self.written, Refusal::UnknownOption) };
         let after = tail(cluster, 1);
         let value = match opt.value {
             Value::Required if after.is_empty() => self.following(opt)?,
@@ -577,46 +558,10 @@ impl<'a> Tokens<'a> {
     /// case, so what it lacks is not worth a word.
     fn following(&mut self, opt: &Opt) -> Result<&'a CStr, Error<'a>> {
         match self.take() {
-            None if opt.id != Id::Reserved => Err(self.refused(packed!("needs a value"))),
+            None if opt.id != Id::Reserved => refuse(self.written, Refusal::NeedsValue),
             value => Ok(value.unwrap_or(c"")),
         }
     }
-
-    fn refused(&self, why: Packed) -> Error<'a> {
-        Error::refused(Step::Option, self.written, why)
-    }
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Result<Token<'a>, Error<'a>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(cluster) = self.cluster.take() {
-            return Some(self.short(cluster));
-        }
-        let argument = self.peek()?;
-        match argument.to_bytes() {
-            b"--" => {
-                self.take();
-                None
-            }
-            [b'-', b'-', ..] => {
-                self.written = self.take()?.to_bytes();
-                Some(self.long(argument))
-            }
-            [b'-', _, ..] => {
-                self.written = self.take()?.to_bytes();
-                Some(self.short(tail(argument, 1)))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// The string from byte `start` on. Past its end there is nothing.
-fn tail(string: &CStr, start: usize) -> &CStr {
-    let bytes = string.to_bytes_with_nul().get(start..).unwrap_or(b"\0");
-    CStr::from_bytes_with_nul(bytes).unwrap_or(c"")
 }
 
 /// The text of `--help`.
@@ -701,6 +646,7 @@ failed; 126 where COMMAND can't be executed; 127 where it isn't found.
 mod tests {
     use super::*;
     use crate::buf::Line;
+    use crate::error::Cause;
     use std::ffi::CString;
 
     /// Parses a command line of words, and hands the result to `look`.
@@ -721,10 +667,13 @@ mod tests {
 
     fn refusal(words: &[&str]) -> (String, String) {
         with(words, |request| match request {
-            Err(Error { object, cause: crate::error::Cause::Text(why), .. }) => {
-                (String::from_utf8_lossy(object).into_owned(), why.to_string())
-            }
-            _ => panic!("{words:?} was not refused"),
+            Err(error) => match error.cause() {
+                Cause::Refused(why) => {
+                    (error.object.to_cstr().to_string_lossy().into_owned(), why.to_string())
+                }
+                cause => panic!("{words:?}: {cause:?}"),
+            },
+            Ok(_) => panic!("{words:?} was not refused"),
         })
     }
 

@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, Strings};
+use crate::arch::{Process, Strings, tail};
 use crate::buf::Line;
 use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
@@ -69,17 +69,17 @@ fn begin_study<'a>(study: &Study<'a>) -> Result<(), Error<'a>> {
         return Ok(());
     }
     let value = trace.unwrap_or(c"");
-    let json = value.to_bytes_with_nul().strip_prefix(b"json:");
-    let file = json.map_or(value, |path| CStr::from_bytes_with_nul(path).unwrap_or(c""));
+    let json = value.to_bytes().starts_with(b"json:");
+    let file = if json { tail(value, "json:".len()) } else { value };
     let format = match (dry_run, json) {
         (Some(DryRun::Script), _) => Format::Shell,
-        (_, Some(_)) => Format::Json,
-        (_, None) => Format::Strace,
+        (_, true) => Format::Json,
+        (_, false) => Format::Strace,
     };
     let file = (!file.is_empty()).then_some(file);
     let orders = Orders { format, file, explain, rehearse: dry_run.is_some(), skip };
     let begun = sys::begin_watch(&orders);
-    begun.map_err(|errno| Error::errno(Step::Trace, file.unwrap_or(c"").to_bytes(), errno))
+    begun.map_err(|errno| Error::errno(Step::Trace, file.unwrap_or(c""), errno))
 }
 
 /// The path of the image's directory: what was given, or what the look-up found.
@@ -92,8 +92,7 @@ fn find_image<'a>(
     if matches!(kind, image::Kind::Host | image::Kind::Path) {
         // To mount(2) such a source is just EINVAL.
         if options.image.count_bytes() >= libc::PATH_MAX as usize {
-            let name = options.image.to_bytes();
-            return Err(Error::errno(Step::Image, name, Errno::ENAMETOOLONG));
+            return Err(Error::errno(Step::Image, options.image, Errno::ENAMETOOLONG));
         }
         return Ok(options.image);
     }
@@ -102,7 +101,7 @@ fn find_image<'a>(
         image::Kind::Here => step(Step::Image, || image::here(options.image, path))?,
         _ => image::find(options.image, process, path)?,
     }
-    path.as_cstr().map_err(|_| Error::errno(Step::Image, b"", Errno::ENAMETOOLONG))
+    path.as_cstr().ok_or(Error::errno(Step::Image, c"", Errno::ENAMETOOLONG))
 }
 
 /// From the plan to the command's end. Returns the exit status.
@@ -125,7 +124,7 @@ fn container<'a>(
     if banner && let Some(command) = named(options) {
         print_running(command, pid_namespace, options.image);
     }
-    let shared = Shared { plan, failure: Cell::new(None), program: Cell::new(None) };
+    let shared = Shared { plan: &plan, failure: Cell::new(None), program: Cell::new(None) };
     let namespaces = shared.plan.namespaces;
     let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
     let failure = shared.failure.take();
@@ -214,7 +213,7 @@ fn report(error: &Error) {
     say(line.as_bytes());
     if let Some(hint) = error.advice() {
         let mut line = Text::new();
-        line.push(HINT).push_each(hint.text());
+        line.push(HINT).push_each(hint);
         say(line.end());
     }
 }
@@ -223,7 +222,7 @@ fn report(error: &Error) {
 #[inline(never)] // a large frame, and not on the way to the wait
 fn report_places(error: &Error, options: &Options, process: &Process) {
     let is_name = image::kind(options.image) == image::Kind::Name;
-    if is_name && matches!(error.cause, Cause::Errno(_)) {
+    if is_name && matches!(error.cause(), Cause::Errno(_)) {
         let mut line = Line::<4096>::new();
         line.push(HINT).push("looked for as ");
         image::list_places(options.image, process, &mut line);

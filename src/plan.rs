@@ -4,13 +4,12 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, Strings, ThinCStr, value_of};
-use crate::error::{Error, Fault, On};
+use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
+use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
 use crate::mounts::Mounts;
 use crate::options::{Options, Profile};
-use crate::packed::packed;
 use crate::privileges::Privileges;
 use crate::steps::Step;
 use crate::sys::{self, Arena, Stack, step};
@@ -42,7 +41,7 @@ pub struct Plan<'a> {
     pub id_maps: Option<IdMaps>,
     /// A pipe whose reader is our parent. Not with `--bare`, which outlives it.
     pub parent: Option<[i32; 2]>,
-    pub hostname: Option<&'a [u8]>,
+    pub hostname: Option<&'a CStr>,
     pub root: Root<'a>,
     /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
     pub mounts: Option<Mounts>,
@@ -70,21 +69,21 @@ impl<'a> Plan<'a> {
             image::Kind::Host => Root::Host,
             _ if namespaces.contains(Clone::NEWNS) => Root::Image(image),
             _ if options.bare => Root::ChrootOnly(image),
-            _ => {
-                let why = packed!("an image needs the mnt namespace");
-                let hint =
-                    packed!("add mnt to --ns; or --bare, for a chroot that root can leave again");
-                return Err(Error::refused(Step::Option, b"--ns", why).hint(hint));
-            }
+            _ => return Err(Error::refused(Step::Option, c"--ns", Refusal::MountsShared)),
         };
         let path = Search::new(options, process);
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
-        let size = pointers + path.size();
+        let size = pointers + path.size() + HOSTNAME_MAX + 1;
         let (stack, mut arena) =
             step(Step::Memory, || sys::map_memory(process.page_size, size).on(c""))?;
-        let too_small = Error::refused(Step::Memory, b"", packed!("the plan outgrew its measure"));
+        let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
         let environment = environment(options, process, &mut arena).ok_or(too_small)?;
         let programs = path.programs(&mut arena).ok_or(too_small)?;
+        let hostname = if namespaces.contains(Clone::NEWUTS) {
+            hostname(options, image, &mut arena).ok_or(too_small)?
+        } else {
+            None
+        };
         let plan = Plan {
             namespaces,
             id_maps: namespaces
@@ -95,11 +94,7 @@ impl<'a> Plan<'a> {
             } else {
                 Some(parent_pipe()?)
             },
-            hostname: if namespaces.contains(Clone::NEWUTS) {
-                hostname(options, image)
-            } else {
-                None
-            },
+            hostname,
             root,
             mounts: if options.bare { None } else { Some(mounts(options, namespaces)) },
             privileges: if sealed(options) { Some(privileges(options)?) } else { None },
@@ -158,12 +153,9 @@ fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> 
     let named = add | if drop == caps::ALL { 0 } else { drop };
     for number in (0..u64::BITS).filter(|number| named >> number & 1 != 0) {
         step(Step::Capabilities, || {
-            let ours = sys::prctl_capbset_read(number).on(caps::name(number).unwrap_or(b""))?;
-            if !ours && add >> number & 1 != 0 {
-                let object = caps::name(number).unwrap_or(b"");
-                return Err(Fault { object, errno: Errno::EPERM });
-            }
-            Ok(())
+            let name = caps::name(number).unwrap_or(c"");
+            let ours = sys::prctl_capbset_read(number).on(name)?;
+            if ours || add >> number & 1 == 0 { Ok(()) } else { Err(Errno::EPERM).on(name) }
         })?;
     }
     let capabilities = base & !drop | add;
@@ -175,17 +167,23 @@ fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> 
     })
 }
 
+/// The longest host name: include/uapi/linux/utsname.h, __NEW_UTS_LEN.
+const HOSTNAME_MAX: usize = 64;
+
 /// The image's name, unless one was given; the host's own where there is no image.
-fn hostname<'a>(options: &Options<'static>, image: &'a CStr) -> Option<&'a [u8]> {
-    if let Some(given) = options.hostname {
-        return Some(given.to_bytes());
+fn hostname(
+    options: &Options<'static>,
+    image: &CStr,
+    arena: &mut Arena,
+) -> Option<Option<&'static CStr>> {
+    if options.hostname.is_some() || image::kind(options.image) == image::Kind::Host {
+        return Some(options.hostname);
     }
-    match (image::kind(options.image), image::name(image)) {
-        (image::Kind::Host, _) => None,
-        (_, b"") => Some(b"tinyctr"),
-        // include/uapi/linux/utsname.h, __NEW_UTS_LEN: the kernel refuses more.
-        (_, name) => Some(name.get(..64).unwrap_or(name)),
-    }
+    let name = match image::name(image) {
+        b"" => b"tinyctr",
+        name => name.get(..HOSTNAME_MAX).unwrap_or(name),
+    };
+    Some(Some(join(b"", name, arena)?.to_cstr()))
 }
 
 // --- the environment ---------------------------------------------------------------------------
@@ -210,7 +208,7 @@ fn environment(
         let name = name_of(entry);
         let same = |slot: &Option<ThinCStr>| slot.is_some_and(|s| name_of(s.to_cstr()) == name);
         // As setenv(3) does it: a search a variable. 20,000 of them take two seconds.
-        let place = slots.iter().take(used).position(same).unwrap_or(used);
+        let place = slots.get(..used)?.iter().position(same).unwrap_or(used);
         used = used.max(place + 1);
         *slots.get_mut(place)? = Some(ThinCStr::new(entry));
     }
@@ -304,11 +302,13 @@ impl Search {
 fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<'static>> {
     let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
     let bytes = arena.bytes(directory.len() + slash.len() + command.len() + 1)?;
-    let parts = directory.iter().chain(slash).chain(command);
-    for (byte, part) in bytes.iter_mut().zip(parts) {
-        *byte = *part;
+    let mut places = bytes.iter_mut();
+    for part in [directory, slash, command] {
+        for byte in part {
+            *places.next()? = *byte;
+        }
     }
-    CStr::from_bytes_with_nul(bytes).ok().map(ThinCStr::new)
+    until_nul(bytes).map(ThinCStr::new)
 }
 
 // --- what parent and child have in common --------------------------------------------------------
@@ -317,8 +317,8 @@ fn join(directory: &[u8], command: &[u8], arena: &mut Arena) -> Option<ThinCStr<
 pub type Failure<'a> = Option<Error<'a>>;
 
 /// The memory that parent and child have in common.
-pub struct Shared<'a> {
-    pub plan: Plan<'a>,
+pub struct Shared<'p, 'a> {
+    pub plan: &'p Plan<'a>,
     /// Written by the child, read by the parent after the clone has returned.
     pub failure: core::cell::Cell<Failure<'a>>,
     /// The program that is being executed: the last one that was tried.

@@ -17,6 +17,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
+use crate::arch::tail;
 use crate::error::{Error, Fault, On};
 use crate::flags::{Mnt, MountAttr, Ms, O};
 use crate::steps::Step;
@@ -124,8 +125,7 @@ impl<'a> Tree<'a> {
 
 /// `proc` of `/proc`.
 fn single_name(path: &'static CStr) -> &'static CStr {
-    let name = path.to_bytes_with_nul().get(1..).unwrap_or(b"\0");
-    CStr::from_bytes_with_nul(name).unwrap_or(c"")
+    tail(path, "/".len())
 }
 
 enum Pivot {

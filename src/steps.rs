@@ -434,9 +434,13 @@ const _: () = {
 };
 
 impl Step {
+    /// The step that is `number as Step`.
+    pub fn from_number(number: u32) -> Step {
+        row(number as usize).step
+    }
+
     pub fn lesson(self) -> &'static Lesson {
-        let [first, rest @ ..] = LESSONS;
-        rest.get((self as usize).wrapping_sub(2)).unwrap_or(first)
+        row(self as usize)
     }
 
     pub fn name(self) -> Text {
@@ -448,6 +452,12 @@ impl Step {
         let known = |lesson: &&Lesson| !word.is_empty() && lesson.skip().is(word);
         LESSONS.iter().find(known).map(|lesson| lesson.step)
     }
+}
+
+/// The row of a step by its number; the first for a number that is none.
+fn row(number: usize) -> &'static Lesson {
+    let [first, rest @ ..] = LESSONS;
+    rest.get(number.wrapping_sub(2)).unwrap_or(first)
 }
 
 #[cfg(test)]

@@ -267,7 +267,7 @@ fn capability(line: &mut Buffer, number: u32) {
     match caps::name(number) {
         Some(name) => {
             line.push("CAP_");
-            for byte in name {
+            for byte in name.to_bytes() {
                 line.push([byte.to_ascii_uppercase()]);
             }
         }

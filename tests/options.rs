@@ -418,7 +418,7 @@ proptest! {
         parsed(&words, |request| {
             let Err(error) = request else { return Ok(()) };
             prop_assert_eq!(error.exit_code(), 125);
-            let object = error.object;
+            let object = error.object.to_cstr().to_bytes();
             let named = [&b"IMAGE"[..], b"--hostname", b"--env"].contains(&object)
                 || words.iter().any(|word| word.as_bytes() == object)
                 || words.iter().any(|word| word.as_bytes().ends_with(object));

@@ -39,9 +39,10 @@ fn texts() -> Vec<Vec<u8>> {
     for errno in errnos.filter(|errno| errno.name().is_some()) {
         let (name, text) = errno.name_and_description().expect("it has a name");
         texts.extend([name.to_owned(), text.to_owned()]);
-        for (lesson, object) in LESSONS.iter().flat_map(|it| [(it, "/bin/sh"), (it, "/"), (it, "")])
+        for (lesson, object) in
+            LESSONS.iter().flat_map(|it| [(it, c"/bin/sh"), (it, c"/"), (it, c"")])
         {
-            let advice = Error::errno(lesson.step, object.as_bytes(), errno).advice();
+            let advice = Error::errno(lesson.step, object, errno).advice();
             texts.extend(advice.map(|advice| advice.to_string()));
         }
     }

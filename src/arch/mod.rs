@@ -2,6 +2,7 @@
 //! the first instruction of ours: the assembly of the project, and the reader of the first stack.
 
 use core::ffi::{CStr, c_char};
+use core::fmt;
 use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ptr::NonNull;
@@ -34,6 +35,12 @@ impl<'a> ThinCStr<'a> {
         // SAFETY: the pointer came from a `&'a CStr`, or from the first stack, where the kernel
         // ends each string with NUL (fs/exec.c, copy_strings) and nobody of ours writes.
         unsafe { CStr::from_ptr(self.0.as_ptr()) }
+    }
+}
+
+impl fmt::Debug for ThinCStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.to_cstr().fmt(f)
     }
 }
 
@@ -108,6 +115,21 @@ impl Process {
 
 /// The value in `entry`, where it is `name=value`.
 pub fn value_of<'a>(entry: &'a CStr, name: &[u8]) -> Option<&'a CStr> {
-    let value = entry.to_bytes_with_nul().strip_prefix(name)?.strip_prefix(b"=")?;
-    CStr::from_bytes_with_nul(value).ok()
+    let value = entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")?;
+    Some(tail(entry, entry.count_bytes() - value.len()))
+}
+
+/// The string from byte `start` on. Past its end there is nothing.
+pub fn tail(string: &CStr, start: usize) -> &CStr {
+    let rest = string.to_bytes_with_nul().get(start..).unwrap_or(b"\0");
+    // SAFETY: what is left of a C string ends with its NUL, and lives as long.
+    unsafe { CStr::from_ptr(rest.as_ptr().cast()) }
+}
+
+/// The C string that `bytes` begins with; `None` where no NUL ends it.
+#[inline(never)]
+pub fn until_nul(bytes: &[u8]) -> Option<&CStr> {
+    bytes.iter().position(|byte| *byte == 0)?;
+    // SAFETY: there is a NUL among these bytes, which are borrowed as long.
+    Some(unsafe { CStr::from_ptr(bytes.as_ptr().cast()) })
 }

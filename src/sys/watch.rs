@@ -203,24 +203,12 @@ pub fn skips(step: Step) -> bool {
 /// A step of the story: named before it is taken, so that it can be told, and named in its error.
 pub fn step<'a, T>(step: Step, act: impl FnOnce() -> Result<T, Fault<'a>>) -> Result<T, Error<'a>> {
     begin_step(step);
-    let done = act();
-    if done.is_ok() {
-        end_step(step);
-    }
-    done.map_err(|fault| Error::errno(step, fault.object, fault.errno))
-}
-
-#[inline(never)] // once, not once a step
-fn begin_step(step: Step) {
-    if is_on() {
-        watch().enter_step(step);
-    }
-}
-
-#[inline(never)]
-fn end_step(step: Step) {
-    if is_on() {
-        watch().leave_step(step);
+    match act() {
+        Ok(value) => {
+            told(step);
+            Ok(value)
+        }
+        Err(fault) => Err(fault.at(step)),
     }
 }
 
@@ -229,7 +217,38 @@ pub fn skippable<'a>(
     this: Step,
     act: impl FnOnce() -> Result<(), Fault<'a>>,
 ) -> Result<(), Error<'a>> {
-    if skips(this) { Ok(()) } else { step(this, act) }
+    if begin_unless_skipped(this) { end_step(this, act()) } else { Ok(()) }
+}
+
+#[inline(never)] // what begins and ends a step is there once, not once a step
+fn begin_step(step: Step) {
+    if is_on() {
+        watch().enter_step(step);
+    }
+}
+
+#[inline(never)]
+fn begin_unless_skipped(step: Step) -> bool {
+    let taken = !skips(step);
+    if taken {
+        begin_step(step);
+    }
+    taken
+}
+
+#[inline(never)]
+fn end_step<'a>(step: Step, done: Result<(), Fault<'a>>) -> Result<(), Error<'a>> {
+    if done.is_ok() {
+        told(step);
+    }
+    done.map_err(|fault| fault.at(step))
+}
+
+#[inline(never)]
+fn told(step: Step) {
+    if is_on() {
+        watch().leave_step(step);
+    }
 }
 
 /// Makes a call that is watched.
@@ -523,7 +542,7 @@ impl Watch {
     fn give_up(&mut self, errno: Errno) {
         set_watch(null_mut());
         let mut line = crate::buf::Line::<256>::new();
-        Error::errno(Step::Trace, b"the trace ends here", errno).line(&mut line);
+        Error::errno(Step::Trace, c"the trace ends here", errno).line(&mut line);
         let _unheard = write(STDERR, line.as_bytes());
         if self.rehearsal.is_on() {
             super::exit_unseen(crate::error::EXIT_FAILURE); // its account is all that it is for
