@@ -31,8 +31,8 @@ fn compare() -> Result<(), Fault<'static>> {
         found => found.on(link)?,
     };
     let named = until_nul(&path).unwrap_or(c"");
-    // The link leads to our file wherever that is. Its text is a path, which begins at our root; and
-    // there an image may have put a link back to where we came from, which is not followed.
+    // The link leads to our file wherever that is. Its text is a path, which begins at our root. An
+    // image may have put a link there, back to where we came from: it is not followed.
     let ours = sys::identity(link, true).on(link)?;
     if sys::identity(named, false) == Ok(ours) { Ok(()) } else { Err(Errno::EXDEV).on(link) }
 }

@@ -90,8 +90,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "own file",
             "",
-            "Inside a container our file is to be the container's. An image can make it the host's, \
-             by a command that is a link to /proc/self/exe.",
+            "Inside a container our file is to be the container's. An image can make it the \
+             host's, by a command that is a link to /proc/self/exe.",
             "The container could write to the host's tinyctr (CVE-2019-5736).",
         ),
     ),
@@ -119,7 +119,8 @@ pub const LESSONS: &[Lesson; 38] = &[
             "reset SIGCHLD",
             "sigchld",
             "The caller may have ignored it, and what is ignored stays ignored (signal(7)).",
-            "The kernel would reap the command by itself, and how it ended would be lost (wait(2)).",
+            "The kernel would reap the command by itself, and how it ended would be lost \
+             (wait(2)).",
         ),
     ),
     lesson(
@@ -127,8 +128,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "map stack",
             "",
-            "The child will run in our memory, and needs a stack of its own there; below it lies a \
-             page that can't be touched.",
+            "The child will run in our memory, and needs a stack of its own there; below it lies \
+             a page that can't be touched.",
             "It would return into frames that are gone, or overflow into its parent's variables.",
         ),
     ),
@@ -147,8 +148,8 @@ pub const LESSONS: &[Lesson; 38] = &[
             "clone",
             "",
             "Here the container begins: one call makes the process and its namespaces \
-             (namespaces(7)). CLONE_VM|CLONE_VFORK lend it our memory until execve, so that nothing \
-             is copied (vfork(2)).",
+             (namespaces(7)). CLONE_VM|CLONE_VFORK lend it our memory until execve, so that \
+             nothing is copied (vfork(2)).",
             "A process like any other.",
         ),
     ),
@@ -157,8 +158,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "map ids",
             "ids",
-            "In a new user namespace nobody has an id. We become root there, and outside stay who we \
-             are. setgroups(2) is given up first (CVE-2014-8989).",
+            "In a new user namespace nobody has an id. We become root there, and outside stay who \
+             we are. setgroups(2) is given up first (CVE-2014-8989).",
             "We would be the overflow user, nobody, and own no file (user_namespaces(7)).",
         ),
     ),
@@ -177,7 +178,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "new keyring",
             "keyring",
-            "Keys know no namespace: a session keyring passes from process to process (keyrings(7)).",
+            "Keys know no namespace: a session keyring passes from process to process \
+             (keyrings(7)).",
             "The command could use, and add to, the keys of whoever started tinyctr.",
         ),
     ),
@@ -214,8 +216,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "make mounts private",
             "private",
-            "The mount namespace is a copy too, but its mounts are still peers of the host's: what is \
-             mounted on one side appears on the other (mount_namespaces(7)).",
+            "The mount namespace is a copy too, but its mounts are still peers of the host's: \
+             what is mounted on one side appears on the other (mount_namespaces(7)).",
             "Where the host's / is shared, as systemd makes it, our mounts would stay on the host.",
         ),
     ),
@@ -233,8 +235,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "refuse devices",
             "nodev",
-            "A device node in the image is a name for the machine's hardware, and nobody knows who \
-             made it. MS_NODEV closes them all.",
+            "A device node in the image is a name for the machine's hardware, and nobody knows \
+             who made it. MS_NODEV closes them all.",
             "Root inside could read the host's disk through a node of the image's.",
         ),
     ),
@@ -253,8 +255,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "make dev",
             "dev",
-            "A fresh /dev, with the devices that every program may expect, and terminals of its own. \
-             It is built over the host's: in this namespace nobody else looks. Then it is \
+            "A fresh /dev, with the devices that every program may expect, and terminals of its \
+             own. It is built over the host's: in this namespace nobody else looks. Then it is \
              read-only: no other device can be made where devices work.",
             "Programs would find what the image has there: nothing that works.",
         ),
@@ -273,7 +275,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "mount sys",
             "sys",
-            "/sys shows the machine, and is read-only here; of the control groups it shows our own.",
+            "/sys shows the machine, and is read-only here; of the control groups it shows our \
+             own.",
             "Programs that ask for the number of processors would find none.",
         ),
     ),
@@ -284,8 +287,8 @@ pub const LESSONS: &[Lesson; 38] = &[
             "mask",
             "Much in /proc and /sys is for the owner of the machine: its memory, its keys, its \
              settings. What tells too much is covered, what changes something is read-only.",
-            "Root inside could write to /proc/sys/kernel/core_pattern, and the host's kernel would \
-             run what it says (core(5)).",
+            "Root inside could write to /proc/sys/kernel/core_pattern, and the host's kernel \
+             would run what it says (core(5)).",
         ),
     ),
     lesson(
@@ -293,8 +296,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "place mounts",
             "place",
-            "What was built is moved onto the image's directory of that name, which is opened without \
-             following a link: one could name a directory of the host.",
+            "What was built is moved onto the image's directory of that name, which is opened \
+             without following a link: one could name a directory of the host.",
             "The container would see its image's own.",
         ),
     ),
@@ -312,8 +315,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "pivot root",
             "pivot",
-            "The image becomes the root of this mount namespace; the host's root lies on top of it \
-             until it is detached.",
+            "The image becomes the root of this mount namespace; the host's root lies on top of \
+             it until it is detached.",
             "chroot(2) alone only starts look-ups elsewhere: root leaves it with a second chroot \
              (chroot(2), NOTES).",
         ),
@@ -350,8 +353,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "change directory",
             "workdir",
-            "The command starts where it was told to, looked up inside; and the kernel confirms that \
-             it is inside.",
+            "The command starts where it was told to, looked up inside; and the kernel confirms \
+             that it is inside.",
             "It starts in the root directory.",
         ),
     ),
@@ -369,8 +372,8 @@ pub const LESSONS: &[Lesson; 38] = &[
         packed!(
             "hide memory",
             "memory",
-            "Until execve our memory is tinyctr's: no process may trace it or read it, our user's own \
-             included.",
+            "Until execve our memory is tinyctr's: no process may trace it or read it, our user's \
+             own included.",
             "In a container that shares the PID namespace another could reach us through /proc.",
         ),
     ),

@@ -94,8 +94,8 @@ pub const FACTS: &[Fact] = &[
         "keyctl",
         "2.6.10",
         true,
-        "`ENOSYS`: a kernel built without keys (`CONFIG_KEYS`) has none to protect. Any other error \
-         fails the start",
+        "`ENOSYS`: a kernel built without keys (`CONFIG_KEYS`) has none to protect. Any other \
+         error fails the start",
     ),
     fact(
         "madvise",
