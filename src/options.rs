@@ -433,11 +433,10 @@ fn parse_capabilities(list: &CStr) -> Result<caps::Set, Error<'_>> {
 
 /// Whether it is the profile that filters nothing.
 fn parse_profile(name: &CStr) -> Result<bool, Error<'_>> {
-    match name.to_bytes() {
-        b"none" => Ok(true),
-        b"default" => Ok(false),
-        _ => refuse(name, Refusal::NoSuchProfile),
+    if name != c"none" && name != c"default" {
+        return refuse(name, Refusal::NoSuchProfile);
     }
+    Ok(name == c"none")
 }
 
 fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
