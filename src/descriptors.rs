@@ -14,6 +14,7 @@ const STANDARD: [&CStr; 3] = [c"standard input", c"standard output", c"standard 
 
 /// Closes every descriptor above 2, and looks at those three: a directory is refused, and where
 /// none is open the null device takes the place, so that no file of the command's gets it.
+#[inline(never)] // alone it is smaller than among its caller's variables
 pub fn close_inherited() -> Result<(), Fault<'static>> {
     for (fd, name) in STANDARD.iter().enumerate() {
         match sys::is_directory(fd as i32) {

@@ -19,10 +19,10 @@ pub fn push_errno(line: &mut Buffer, errno: Errno) -> &mut Buffer {
 /// `ENOENT` and `No such file or directory`.
 fn name_and_text(errno: Errno) -> Option<(Text, Text)> {
     let before = usize::try_from(errno.into_raw().checked_sub(1)?).ok()?;
-    let name = ERRNOS.part(before.checked_mul(2)?);
-    let mut text = name.clone();
-    text.by_ref().last()?; // none: a number without a name
-    Some((name, text))
+    let row = before.checked_mul(2)?;
+    let name = ERRNOS.part(row);
+    // Empty: a number without a name.
+    (!name.is_empty()).then(|| (name, ERRNOS.part(row + 1)))
 }
 
 #[cfg(test)]

@@ -147,7 +147,6 @@ impl<'a> Error<'a> {
     }
 
     fn experience(&self, errno: Errno) -> Option<Packed> {
-        let object = self.object.to_cstr().to_bytes();
         Some(match (self.step(), errno) {
             (Step::Clone, Errno::EPERM) => packed!(
                 "not root: these namespaces need a user namespace around them (--ns user,...)"
@@ -205,14 +204,22 @@ impl<'a> Error<'a> {
             (Step::Wait, Errno::ECHILD) => {
                 packed!("the caller ignores SIGCHLD, so how the command ended is lost")
             }
-            (Step::Exec, Errno::ENOENT) if object == b"/bin/sh" => {
+            (Step::Exec, errno) => return self.experience_of_exec(errno),
+            _ => return None,
+        })
+    }
+
+    fn experience_of_exec(&self, errno: Errno) -> Option<Packed> {
+        let object = self.object.to_cstr().to_bytes();
+        Some(match errno {
+            Errno::ENOENT if object == b"/bin/sh" => {
                 packed!("the image has neither /bin/bash nor /bin/sh, or lacks their loader")
             }
-            (Step::Exec, Errno::ENOENT) if object.contains(&b'/') => {
+            Errno::ENOENT if object.contains(&b'/') => {
                 packed!("if it is there, its interpreter or its loader is missing from the image")
             }
-            (Step::Exec, Errno::ENOENT) => packed!("it is in no directory of the container's PATH"),
-            (Step::Exec, Errno::ENOEXEC) => packed!(
+            Errno::ENOENT => packed!("it is in no directory of the container's PATH"),
+            Errno::ENOEXEC => packed!(
                 "a script needs a #! line; a program for another machine needs a binfmt_misc \
                  handler with the F flag"
             ),
