@@ -7,10 +7,9 @@
 
 use syscalls::Sysno;
 
-use crate::arch::Strings;
 use crate::buf::{Buffer, Line};
 use crate::flags::{Clone, Ms};
-use crate::trace::{self, Arg, Call, Filled};
+use crate::trace::{self, Call};
 
 /// What of the calls so far the later lines depend on.
 pub struct Script {
@@ -27,6 +26,8 @@ pub struct Script {
 
 /// A single quote of the shell inside.
 const QUOTE: &str = r"'\''";
+
+const TO_ROOT: &str = "cd \"$root\"\n";
 
 impl Script {
     pub const HEAD: &str = "#!/bin/sh\n# Made by tinyctr --dry-run=sh.\n";
@@ -51,80 +52,57 @@ impl Script {
     /// Appends the lines for a call that worked; none where a shell needs none.
     pub fn line(&mut self, line: &mut Buffer, call: &Call) {
         let waits = !self.chroot.as_bytes().is_empty();
-        match (call.number, call.args) {
-            (Sysno::clone, &[_, Arg::CloneFlags(flags)]) => {
+        let [first, _, third, ..] = call.registers;
+        match call.number() {
+            Sysno::clone => {
                 self.inside = true;
-                clone(line, flags);
+                line.push("exec unshare --fork --kill-child");
+                push_chosen(line, call.registers[1], &UNSHARE);
+                line.push(" sh -euc '\n");
             }
             _ if !self.inside => {}
-            (Sysno::sethostname, &[Arg::Bytes(name), ..]) => {
-                quote(line.push("hostname -- "), name).push("\n");
+            Sysno::mount => mount(line, call),
+            Sysno::mount_setattr => {
+                // Not recursive: mount(8) learnt that late. Few images have mounts in them.
+                line.push("mount -o remount,bind");
+                // The low bits are those of MS_.
+                push_chosen(line, call.half(call.registers[3]) as usize, &OPTIONS);
+                quote_path(line.push(" "), call.text(1)).push("\n");
             }
-            (Sysno::mount, args) => mount(line, args),
-            (Sysno::mount_setattr, &[_, Arg::Str(path), _, Arg::Struct(_, filled), _]) => {
-                if let Filled::MountAttr(flags) = filled {
-                    // Not recursive: mount(8) learnt that late. Few images have mounts in them.
-                    line.push("mount -o remount,bind");
-                    options(line, flags.into()); // the low bits are those of MS_
-                    quote_path(line.push(" "), path.to_bytes()).push("\n");
-                }
+            Sysno::mknodat if third as u32 & libc::S_IFMT == libc::S_IFCHR => {
+                let device = call.registers[3] as u64;
+                quote_path(line.push("mknod -m 666 "), call.text(1)).push(" c ");
+                line.push_decimal(device >> 8).push(" ").push_decimal(device & 0xff).push("\n");
             }
-            (Sysno::umask, &[mask]) => {
-                trace::argument(line.push("umask "), mask, None);
-                line.push("\n");
-            }
-            (Sysno::mknodat, &[_, Arg::Str(path), Arg::Mode(_), Arg::Device([major, minor])]) => {
-                quote_path(line.push("mknod -m 666 "), path.to_bytes()).push(" c ");
-                line.push_decimal(major.into()).push(" ").push_decimal(minor.into()).push("\n");
-            }
-            (Sysno::mknodat, &[_, Arg::Str(path), _]) => {
-                quote_path(line.push("touch "), path.to_bytes()).push("\n");
-            }
-            (Sysno::symlinkat, &[Arg::Str(target), _, Arg::Str(path)]) => {
-                quote(line.push("ln -s "), target.to_bytes()).push(" ");
-                quote_path(line, path.to_bytes()).push("\n");
-            }
-            (Sysno::chroot, &[Arg::Str(path)]) if path != c"." => {
-                self.chroot.push(path.to_bytes()); // `.` is where pivot_root has brought us
-            }
-            (Sysno::chdir, &[Arg::Str(path)]) if waits => {
+            // `.` is where pivot_root has brought us.
+            Sysno::chroot if call.text(0) != b"." => drop(self.chroot.push(call.text(0))),
+            Sysno::chdir if waits => {
                 self.directory.clear();
-                self.directory.push(path.to_bytes());
+                self.directory.push(call.text(0));
             }
-            (Sysno::chdir, &[Arg::Str(path)]) => change_directory(line, path.to_bytes()),
-            (Sysno::openat, &[_, Arg::Str(path), Arg::OpenFlags(flags)])
-                if flags & libc::O_PATH as u64 != 0 =>
-            {
-                self.open(line, path.to_bytes());
+            Sysno::openat if third & libc::O_PATH as usize != 0 => {
+                self.open(line, call.text(1));
                 return;
             }
-            (Sysno::fchdir, _) if self.there => {}
-            (Sysno::fchdir, _) => drop(line.push("cd \"$root\"\n")),
-            (Sysno::mkdirat, &[directory, Arg::Str(path), mode]) => {
-                line.push(if matches!(directory, Arg::Fd(0..)) { "cd \"$root\"\n" } else { "" });
-                trace::argument(line.push("mkdir -m "), mode, None);
-                quote_path(line.push(" "), path.to_bytes()).push("\n");
+            Sysno::fchdir if self.there => {}
+            Sysno::fchdir => drop(line.push(TO_ROOT)),
+            Sysno::mkdirat => {
+                line.push(if first as i32 >= 0 { TO_ROOT } else { "" });
+                fill(line, "mkdir -m =2 @1\n", call);
             }
-            (Sysno::pivot_root, _) => {
-                line.push("pivot_root . .\n");
-                line.push("cd /  # of the image, and so are the programs from here on\n");
-                line.push("hash -r\n");
-            }
-            (Sysno::umount2, &[Arg::Str(path), _]) => {
-                quote_path(line.push("umount -l "), path.to_bytes()).push("\n");
-            }
-            (Sysno::keyctl | Sysno::prlimit64 | Sysno::seccomp | Sysno::capset, _) => {
+            Sysno::keyctl | Sysno::prlimit64 | Sysno::seccomp | Sysno::capset => {
                 trace::call(line.push("# no command does this: "), call, None);
                 line.push("\n");
             }
-            (Sysno::execve, &[Arg::Str(program), Arg::Argv(argv), Arg::Envp(environment)]) => {
-                self.execute(line, program.to_bytes(), argv, environment);
-            }
-            (Sysno::exit_group, &[Arg::Signed(status)]) => {
-                line.push("exit ").push_decimal(status.unsigned_abs() as u64).push("\n'\n");
+            Sysno::execve => self.execute(line, call),
+            Sysno::exit_group => {
+                fill(line, "exit =0\n'\n", call);
                 self.end();
             }
-            _ => {}
+            number => {
+                let found = SIMPLE.iter().find(|(simple, _)| *simple == number);
+                fill(line, found.map_or("", |(_, text)| text), call);
+            }
         }
         self.there = false;
     }
@@ -145,25 +123,25 @@ impl Script {
         self.inside = false;
     }
 
-    fn execute(&self, line: &mut Buffer, program: &[u8], argv: Strings, environment: Strings) {
+    fn execute(&self, line: &mut Buffer, call: &Call) {
         line.push("exec ");
         if !self.chroot.as_bytes().is_empty() {
             quote_path(line.push("chroot "), self.chroot.as_bytes());
             // chroot(8) changes to the root; whoever is started there has to change further.
-            line.push(" sh -c ").push(QUOTE).push(r#"cd "$0" && exec "$@""#).push(QUOTE).push(" ");
+            line.push(r#" sh -c '\''cd "$0" && exec "$@"'\'' "#);
             quote_path(line, self.directory.as_bytes()).push(" ");
         }
         line.push("env -i --");
-        for entry in environment.iter().flatten() {
-            quote(line.push(" "), entry.to_cstr().to_bytes());
+        for entry in call.strings(2) {
+            quote(line.push(" "), entry);
         }
-        if program.contains(&b'=') {
+        if call.text(0).contains(&b'=') {
             // To env(1) this would be a variable.
-            line.push(" sh -c ").push(QUOTE).push(r#"exec "$0" "$@""#).push(QUOTE);
+            line.push(r#" sh -c '\''exec "$0" "$@"'\''"#);
         }
-        quote_path(line.push(" "), program);
-        for word in argv.get(1..).unwrap_or(&[]).iter().flatten() {
-            quote(line.push(" "), word.to_cstr().to_bytes());
+        quote_path(line.push(" "), call.text(0));
+        for word in call.strings(1).skip(1) {
+            quote(line.push(" "), word);
         }
         line.push("\n'\n");
     }
@@ -175,61 +153,82 @@ impl Default for Script {
     }
 }
 
-/// The options of unshare(1), and the flags that they stand for.
-const UNSHARE: [(Clone, &str); 7] = [
-    (Clone::NEWUSER, " --user --map-root-user"),
-    (Clone::NEWUTS, " --uts"),
-    (Clone::NEWPID, " --pid"),
-    (Clone::NEWNS, " --mount --propagation unchanged"),
-    (Clone::NEWIPC, " --ipc"),
-    (Clone::NEWNET, " --net"),
-    (Clone::NEWCGROUP, " --cgroup"),
+/// The calls that one line does, with their arguments: `=0` as strace(1) shows it, `@0` a path,
+/// `%0` another word.
+const SIMPLE: [(Sysno, &str); 7] = [
+    (Sysno::sethostname, "hostname -- %0\n"),
+    (Sysno::umask, "umask =0\n"),
+    (Sysno::mknodat, "touch @1\n"),
+    (Sysno::symlinkat, "ln -s %0 @2\n"),
+    (Sysno::chdir, "cd @0\n"),
+    (
+        Sysno::pivot_root,
+        "pivot_root . .\ncd /  # of the image, and so are the programs from here on\nhash -r\n",
+    ),
+    (Sysno::umount2, "umount -l @0\n"),
 ];
 
-fn clone(line: &mut Buffer, flags: u64) {
-    line.push("exec unshare --fork --kill-child");
-    for (flag, option) in UNSHARE {
-        line.push(if flags & flag.bits() != 0 { option } else { "" });
+fn fill(line: &mut Buffer, text: &str, call: &Call) {
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut argument = || usize::from(rest.next().unwrap_or(0).wrapping_sub(b'0'));
+        match byte {
+            b'=' => trace::argument(line, call, argument(), None),
+            b'@' => drop(quote_path(line, call.text(argument()))),
+            b'%' => drop(quote(line, call.text(argument()))),
+            _ => drop(line.push([byte])),
+        }
     }
-    line.push(" sh -euc '\n");
 }
 
-fn mount(line: &mut Buffer, args: &[Arg]) {
-    let &[source, Arg::Str(target), fstype, Arg::Flags(flags, _), data] = args else { return };
-    let has = |flag: Ms| flags & flag.bits() != 0;
-    match (source, fstype) {
-        (_, Arg::Str(fstype)) => {
-            quote(line.push("mount -t "), fstype.to_bytes()).push(" -o rw");
-            options(line, flags);
-            if let Arg::Bytes(data) = data {
-                line.push(",").push(data); // ours, and plain
-            }
-            quote(line.push(" "), fstype.to_bytes());
-        }
-        _ if has(Ms::PRIVATE) => drop(line.push("mount --make-rprivate")),
-        _ if has(Ms::REMOUNT) => options(line.push("mount -o remount,bind"), flags),
-        (Arg::Str(source), _) => {
-            line.push(match (has(Ms::BIND), has(Ms::REC)) {
-                (true, true) => "mount --rbind ",
-                (true, false) => "mount --bind ",
-                _ => "mount --move ",
-            });
-            quote_path(line, source.to_bytes());
-        }
-        _ => return,
+/// The options of unshare(1), and the flags that they stand for.
+const UNSHARE: [(u64, &str); 7] = [
+    (Clone::NEWUSER.bits(), " --user --map-root-user"),
+    (Clone::NEWUTS.bits(), " --uts"),
+    (Clone::NEWPID.bits(), " --pid"),
+    (Clone::NEWNS.bits(), " --mount --propagation unchanged"),
+    (Clone::NEWIPC.bits(), " --ipc"),
+    (Clone::NEWNET.bits(), " --net"),
+    (Clone::NEWCGROUP.bits(), " --cgroup"),
+];
+
+/// The options of mount(8).
+const OPTIONS: [(u64, &str); 4] = [
+    (Ms::RDONLY.bits(), ",ro"),
+    (Ms::NOSUID.bits(), ",nosuid"),
+    (Ms::NODEV.bits(), ",nodev"),
+    (Ms::NOEXEC.bits(), ",noexec"),
+];
+
+fn push_chosen(line: &mut Buffer, flags: usize, options: &[(u64, &str)]) {
+    for (flag, option) in options {
+        line.push(if flags as u64 & flag != 0 { option } else { "" });
     }
-    quote_path(line.push(" "), target.to_bytes()).push("\n");
 }
 
-fn options(line: &mut Buffer, flags: u64) {
-    for (flag, option) in [
-        (Ms::RDONLY, ",ro"),
-        (Ms::NOSUID, ",nosuid"),
-        (Ms::NODEV, ",nodev"),
-        (Ms::NOEXEC, ",noexec"),
-    ] {
-        line.push(if flags & flag.bits() != 0 { option } else { "" });
+fn mount(line: &mut Buffer, call: &Call) {
+    let [_, _, fstype, flags, data, _] = call.registers;
+    let has = |flag: Ms| flags as u64 & flag.bits() != 0;
+    if fstype != 0 {
+        fill(line, "mount -t %2 -o rw", call);
+        push_chosen(line, flags, &OPTIONS);
+        if data != 0 {
+            line.push(",").push(call.text(4)); // ours, and plain
+        }
+        fill(line, " %2", call);
+    } else if has(Ms::PRIVATE) {
+        line.push("mount --make-rprivate");
+    } else if has(Ms::REMOUNT) {
+        push_chosen(line.push("mount -o remount,bind"), flags, &OPTIONS);
+    } else {
+        line.push(match (has(Ms::BIND), has(Ms::REC)) {
+            (true, true) => "mount --rbind ",
+            (true, false) => "mount --bind ",
+            _ => "mount --move ",
+        });
+        quote_path(line, call.text(0));
     }
+    fill(line, " @1\n", call);
 }
 
 fn change_directory(line: &mut Buffer, path: &[u8]) {

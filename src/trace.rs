@@ -1,14 +1,14 @@
 //! Level 3. A system call as a line of text, in the notation of
 //! [strace(1)](https://man7.org/linux/man-pages/man1/strace.1.html). Pure: nothing is called here.
 
-use core::ffi::CStr;
+use core::mem::size_of;
 use syscalls::{Errno, Sysno};
 
-use crate::arch::Strings;
 use crate::buf::{Buffer, Line};
 use crate::caps;
 use crate::errno::push_errno;
 use crate::flags::{self, Ended, Table};
+use crate::packed::{Packed, packed};
 
 /// One argument: a path of PATH_MAX, each byte of it as `\377`.
 pub type Word = Line<{ 4 * libc::PATH_MAX as usize + 8 }>;
@@ -25,82 +25,100 @@ pub enum Door {
     Shut,
 }
 
-/// A call that is about to be made.
+/// How a system call looks, whoever makes it. All numbers: a constant that nothing is done to.
+#[derive(Debug)]
+pub struct Signature {
+    pub number: Sysno,
+    pub door: Door,
+    /// `Kind::Nothing` after the last.
+    kinds: [Kind; 6],
+    /// NUL after its end.
+    name: [u8; 13],
+}
+
+impl Signature {
+    pub const fn new(number: Sysno, name: &str, door: Door, kinds: &[Kind]) -> Signature {
+        let mut all = [Kind::Nothing; 6];
+        all.split_at_mut(kinds.len()).0.copy_from_slice(kinds);
+        let mut padded = [0; 13];
+        padded.split_at_mut(name.len()).0.copy_from_slice(name.as_bytes());
+        Signature { number, door, kinds: all, name: padded }
+    }
+
+    pub fn name(&self) -> &[u8] {
+        self.name.split(|&byte| byte == 0).next().unwrap_or(&self.name)
+    }
+}
+
+/// A call that is about to be made, or was.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
-    pub number: Sysno,
-    pub name: &'static str,
-    pub args: &'a [Arg<'a>],
-    pub door: Door,
+    pub signature: &'static Signature,
+    pub registers: [usize; 6],
+    /// Reads the memory that the registers point to: an address and a length.
+    pub memory: fn(usize, usize) -> &'a [u8],
 }
 
-/// One argument. `raw` is the number that goes into the register.
-#[derive(Clone, Copy)]
-pub enum Arg<'a> {
-    /// A path or another NUL-terminated string that the kernel reads.
-    Str(&'a CStr),
-    /// Memory that the kernel reads; its length is another argument.
-    Bytes(&'a [u8]),
-    /// Memory that the kernel writes: where, how much fits, and how to show it.
-    Out(usize, u32, Shown),
+/// What an argument is: how a register is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    Nothing,
+    /// A path or another NUL-terminated string that the kernel reads, or NULL.
+    Str,
+    /// A string of which strace(1) shows no more than of bytes, or NULL.
+    Data,
+    /// Memory that the kernel reads; its length is the next argument.
+    Bytes,
     /// An `argv`, with its final NULL.
-    Argv(Strings<'a>),
+    Argv,
     /// An `envp`, with its final NULL.
-    Envp(Strings<'a>),
-    /// A structure that we fill in: where it is, and how to show it.
-    Struct(usize, Filled),
-    /// A pointer that may be left out, and is.
-    Null,
-    Address(usize),
+    Envp,
+    Address,
     /// The stack of `clone`, which strace(1) shows by name, like its flags.
-    ChildStack(usize),
+    ChildStack,
     /// A file descriptor, `AT_FDCWD` included.
-    Fd(i32),
-    Flags(u64, &'static Table),
+    Fd,
+    Ms,
+    Mnt,
+    Prot,
+    Map,
+    O,
     /// As `clone` has them: flags, and the signal in the lowest byte.
-    CloneFlags(u64),
+    CloneFlags,
     /// As `open` has them: an access mode, and flags.
-    OpenFlags(u64),
-    /// A constant that is not a flag word, by the kernel's name for it.
-    Named(u32, &'static str),
-    Signal(i32),
-    Signed(isize),
-    Unsigned(usize),
-    Octal(u32),
+    OpenFlags,
+    /// A constant that is not a flag word: one of `NAMED`, or a number.
+    Named,
+    Signal,
+    Signed,
+    Unsigned,
+    Octal,
     /// Octal, with three digits at least.
-    Umask(u32),
+    Umask,
     /// As `mknod` has it: a file type and permissions.
-    Mode(u32),
-    /// The major and minor number of a device.
-    Device([u8; 2]),
-    Capability(u32),
-    /// The sets of `capset`: where they are, and the one that is permitted and effective.
-    Capabilities(usize, u64),
-}
-
-/// The structures that we fill in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filled {
-    /// A `struct sigaction`.
+    Mode,
+    /// The major and minor number of a device, a byte each.
+    Device,
+    Capability,
+    /// A `struct sigaction` of zeros.
     DefaultAction,
-    /// A `struct timespec`.
+    /// A `struct timespec` of zeros.
     NoTime,
-    /// A `struct rlimit`.
+    /// A `struct rlimit` of ones.
     LimitOfOne,
-    /// A `struct mount_attr` that sets these flags.
-    MountAttr(u32),
     /// Version 3, our own process.
     CapabilityHeader,
-    /// A `struct sock_fprog` of so many instructions.
-    Filter(u32),
-}
+    /// A `struct mount_attr` that only sets flags.
+    MountAttr,
+    /// A `struct sock_fprog`, its length filled up to a word.
+    Filter,
+    /// The three sets of `capset`.
+    Sets,
 
-// Six of them are made for every call, watched or not.
-const _: () = assert!(size_of::<Arg>() <= 24);
-
-/// How to show what the kernel wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
+    // What the kernel writes. Before it has, it is an address.
+    /// The three sets of `capget`.
+    SetsOut,
     /// As many bytes of text as the call returned.
     Text,
     /// The same, of a path, the NUL included: it is shown whole.
@@ -109,55 +127,111 @@ pub enum Shown {
     Entries,
     /// The status of `wait4`.
     Status,
-    /// The three sets of `capget`.
-    Capabilities,
     /// A structure, without its content.
     Struct,
     /// The two descriptors of `pipe2`.
     Pipe,
-    /// One pollfd that asks for nothing, of this descriptor.
-    Poll(i32),
+    /// One pollfd that asks for nothing.
+    Poll,
 }
 
-impl Arg<'_> {
-    pub fn raw(self) -> usize {
-        match self {
-            Arg::Str(string) => string.as_ptr() as usize,
-            Arg::Bytes(bytes) => bytes.as_ptr() as usize,
-            Arg::Argv(strings) | Arg::Envp(strings) => strings.as_ptr() as usize,
-            Arg::Out(address, _, _) | Arg::Struct(address, _) => address,
-            Arg::Capabilities(address, _) => address,
-            Arg::Address(address) | Arg::ChildStack(address) => address,
-            Arg::Null => 0,
-            Arg::Fd(number) | Arg::Signal(number) => number as isize as usize,
-            Arg::Flags(bits, _) => bits as usize,
-            Arg::Named(bits, _) => bits as usize,
-            Arg::OpenFlags(bits) | Arg::CloneFlags(bits) => bits as usize,
-            Arg::Signed(number) => number as usize,
-            Arg::Unsigned(number) => number,
-            Arg::Octal(mode) | Arg::Umask(mode) | Arg::Mode(mode) => mode as usize,
-            Arg::Device([major, minor]) => usize::from(major) << 8 | usize::from(minor),
-            Arg::Capability(number) => number as usize,
-        }
+impl Kind {
+    fn is_written(self) -> bool {
+        self >= Kind::SetsOut
     }
 }
 
-/// What a call returned, and what it wrote: `memory` reads it.
-#[derive(Clone, Copy)]
-pub struct Outcome<'a> {
-    pub result: Result<usize, Errno>,
-    pub memory: &'a dyn Fn(usize, usize) -> &'a [u8],
+impl<'a> Call<'a> {
+    pub fn number(&self) -> Sysno {
+        self.signature.number
+    }
+
+    /// The numbers of the arguments.
+    pub fn arguments(&self) -> impl Iterator<Item = usize> {
+        let kinds = self.signature.kinds.iter();
+        kinds.take_while(|kind| **kind != Kind::Nothing).enumerate().map(|(at, _)| at)
+    }
+
+    /// The bytes of an argument that is `Str`, `Data` or `Bytes`.
+    pub fn text(&self, at: usize) -> &'a [u8] {
+        let (kind, value) = self.argument(at);
+        if kind == Kind::Bytes {
+            return (self.memory)(value, self.argument(at + 1).1);
+        }
+        self.string(value)
+    }
+
+    fn argument(&self, at: usize) -> (Kind, usize) {
+        let kind = self.signature.kinds.get(at).copied().unwrap_or(Kind::Nothing);
+        (kind, self.registers.get(at).copied().unwrap_or(0))
+    }
+
+    /// What is at `address`, up to its NUL.
+    pub fn string(&self, address: usize) -> &'a [u8] {
+        let mut length = 0;
+        while (self.memory)(address + length, 1) != b"\0" {
+            length += 1;
+        }
+        (self.memory)(address, length)
+    }
+
+    /// The strings of an `argv` or `envp`, up to its NULL.
+    pub fn strings(&self, at: usize) -> impl Iterator<Item = &'a [u8]> {
+        let (_, mut place) = self.argument(at);
+        core::iter::from_fn(move || {
+            let address = self.word(place);
+            place += size_of::<usize>();
+            (address != 0).then(|| self.string(address))
+        })
+    }
+
+    /// The number at `address`.
+    fn word(&self, address: usize) -> usize {
+        (self.memory)(address, 8).try_into().map_or(0, usize::from_ne_bytes)
+    }
+
+    /// The half as large one.
+    pub fn half(&self, address: usize) -> u32 {
+        (self.memory)(address, 4).try_into().map_or(0, u32::from_ne_bytes)
+    }
 }
 
-/// Before a call there is no outcome.
-pub type Known<'a> = Option<Outcome<'a>>;
+/// Declares the constants that are no flags, by the call that takes them.
+macro_rules! named {
+    ($($call:ident: $($name:ident = $value:expr),+;)*) => {
+        const NAMED: &[(Sysno, u32)] = &[$($((Sysno::$call, $value as u32)),+),*];
+
+        /// In the order of `NAMED`.
+        const NAMES: Packed = packed!($($(stringify!($name)),+),*);
+    };
+}
+
+named! {
+    faccessat: F_OK = libc::F_OK;
+    ioctl: TCGETS = libc::TCGETS;
+    keyctl: KEYCTL_JOIN_SESSION_KEYRING = libc::KEYCTL_JOIN_SESSION_KEYRING;
+    madvise: MADV_RANDOM = libc::MADV_RANDOM, MADV_DONTNEED = libc::MADV_DONTNEED;
+    mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE;
+    newfstatat: AT_SYMLINK_NOFOLLOW = libc::AT_SYMLINK_NOFOLLOW;
+    prctl: SUID_DUMP_DISABLE = 0, // no option of prctl is 0
+        PR_SET_PDEATHSIG = libc::PR_SET_PDEATHSIG,
+        PR_SET_DUMPABLE = libc::PR_SET_DUMPABLE,
+        PR_CAPBSET_READ = libc::PR_CAPBSET_READ,
+        PR_CAPBSET_DROP = libc::PR_CAPBSET_DROP,
+        PR_SET_NO_NEW_PRIVS = libc::PR_SET_NO_NEW_PRIVS;
+    prlimit64: RLIMIT_CORE = libc::RLIMIT_CORE;
+    seccomp: SECCOMP_SET_MODE_FILTER = libc::SECCOMP_SET_MODE_FILTER;
+}
+
+/// What a call returned. Before a call there is nothing.
+pub type Known = Option<Result<usize, Errno>>;
 
 /// `mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV|MS_NOEXEC, NULL)`
 pub fn call(line: &mut Buffer, call: &Call, known: Known) {
-    line.push(call.name).push("(");
-    for (number, arg) in call.args.iter().enumerate() {
-        line.push(if number == 0 { "" } else { ", " });
-        argument(line, *arg, known);
+    line.push(call.signature.name()).push("(");
+    for at in call.arguments() {
+        line.push(if at == 0 { "" } else { ", " });
+        argument(line, call, at, known);
     }
     line.push(")");
 }
@@ -167,7 +241,7 @@ pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
     match result {
         Ok(address) if number == Sysno::mmap => line.push_hex(address as u64),
         Ok(mask) if number == Sysno::umask => {
-            octal(line, mask as u32, 2);
+            octal(line, mask, 2);
             line
         }
         Ok(number) => line.push_decimal(number as u64),
@@ -175,75 +249,118 @@ pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
     };
 }
 
-pub fn argument(line: &mut Buffer, arg: Arg, known: Known) {
-    match arg {
-        Arg::Str(string) => quoted(line, string.to_bytes(), usize::MAX),
-        Arg::Bytes(bytes) => quoted(line, bytes, STRING_LIMIT),
-        Arg::Out(address, size, shown) => written(line, address, size as usize, shown, known),
-        Arg::Argv(strings) => list(line, strings),
-        Arg::Envp(strings) => {
-            let count = strings.iter().flatten().count() as u64;
-            line.push_hex(strings.as_ptr() as u64).push(" /* ").push_decimal(count);
+pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
+    let (kind, value) = call.argument(at);
+    let bits = value as u64;
+    let Some(returned) = known.and_then(Result::ok).or((!kind.is_written()).then_some(0)) else {
+        line.push_hex(bits);
+        return;
+    };
+    match kind {
+        Kind::Nothing => {}
+        Kind::Str | Kind::Data | Kind::Address if value == 0 => drop(line.push("NULL")),
+        Kind::Str => quoted(line, call.text(at), usize::MAX),
+        Kind::Data | Kind::Bytes => quoted(line, call.text(at), STRING_LIMIT),
+        Kind::Argv => list(line, call.strings(at)),
+        Kind::Envp => {
+            let count = call.strings(at).count() as u64;
+            line.push_hex(bits).push(" /* ").push_decimal(count);
             line.push(if count == 1 { " var */" } else { " vars */" });
         }
-        Arg::Struct(address, filled) => structure(line, address, filled),
-        Arg::Null => drop(line.push("NULL")),
-        Arg::Address(address) => drop(line.push_hex(address as u64)),
-        Arg::ChildStack(address) => drop(line.push("child_stack=").push_hex(address as u64)),
-        Arg::Fd(libc::AT_FDCWD) => drop(line.push("AT_FDCWD")),
-        Arg::Fd(number) => signed(line, number as isize),
-        Arg::Flags(bits, table) => flag_word(line, bits, table),
-        Arg::CloneFlags(bits) => {
-            line.push("flags=");
-            flag_word(line, bits & !0xff, flags::Clone::TABLE);
-            line.push("|");
-            signal(line, (bits & 0xff) as i32);
+        Kind::Address => drop(line.push_hex(bits)),
+        Kind::ChildStack => drop(line.push("child_stack=").push_hex(bits)),
+        Kind::Fd if value as i32 == libc::AT_FDCWD => drop(line.push("AT_FDCWD")),
+        Kind::Fd | Kind::Signed => signed(line, value as isize),
+        Kind::Ms => flag_word(line, bits, flags::Ms::TABLE),
+        Kind::Mnt => flag_word(line, bits, flags::Mnt::TABLE),
+        Kind::Prot => flag_word(line, bits, flags::Prot::TABLE),
+        Kind::Map => flag_word(line, bits, flags::Map::TABLE),
+        Kind::O => flag_word(line, bits, flags::O::TABLE),
+        Kind::CloneFlags => {
+            flag_word(line.push("flags="), bits & !0xff, flags::Clone::TABLE);
+            signal(line.push("|"), (bits & 0xff) as i32);
         }
-        Arg::OpenFlags(bits) => {
-            line.push(match bits as i32 & libc::O_ACCMODE {
-                libc::O_RDONLY => "O_RDONLY",
-                libc::O_WRONLY => "O_WRONLY",
-                _ => "O_RDWR",
-            });
-            if bits & !3 != 0 {
-                line.push("|");
-                flag_word(line, bits & !3, flags::O::TABLE);
-            }
-        }
-        Arg::Named(_, name) => drop(line.push(name)),
-        Arg::Signal(number) => signal(line, number),
-        Arg::Signed(number) => signed(line, number),
-        Arg::Unsigned(number) => drop(line.push_decimal(number as u64)),
-        Arg::Octal(mode) => octal(line, mode, 1),
-        Arg::Umask(mask) => octal(line, mask, 2),
-        Arg::Mode(mode) => {
+        Kind::OpenFlags => open_flags(line, bits),
+        Kind::Named => named(line, call.number(), value),
+        Kind::Signal => signal(line, value as i32),
+        Kind::Unsigned => drop(line.push_decimal(bits)),
+        Kind::Octal => octal(line, value, 1),
+        Kind::Umask => octal(line, value, 2),
+        Kind::Mode => {
+            let mode = value as u32;
             line.push(if mode & libc::S_IFMT == libc::S_IFCHR { "S_IFCHR|" } else { "S_IFREG|" });
-            octal(line, mode & !libc::S_IFMT, 1);
+            octal(line, value & !(libc::S_IFMT as usize), 1);
         }
-        Arg::Device([major, minor]) => {
-            line.push("makedev(").push_hex(major.into()).push(", ");
-            if minor == 0 { line.push("0") } else { line.push_hex(minor.into()) }.push(")");
+        Kind::Device => {
+            line.push("makedev(").push_hex(bits >> 8).push(", ");
+            if bits & 0xff == 0 { line.push("0") } else { line.push_hex(bits & 0xff) }.push(")");
         }
-        Arg::Capability(number) => capability(line, number),
-        Arg::Capabilities(_, set) => capability_sets(line, [set, set, 0]),
+        Kind::Capability => capability(line, value as u32),
+        _ => structure(line, call, kind, value, returned),
     }
 }
 
-fn structure(line: &mut Buffer, address: usize, filled: Filled) {
-    match filled {
-        Filled::DefaultAction => line.push("{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}"),
-        Filled::NoTime => line.push("{tv_sec=0, tv_nsec=0}"),
-        Filled::LimitOfOne => line.push("{rlim_cur=1, rlim_max=1}"),
-        Filled::CapabilityHeader => line.push("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"),
-        Filled::MountAttr(flags) => {
-            flag_word(line.push("{attr_set="), flags.into(), flags::MountAttr::TABLE);
-            line.push(", attr_clr=0, propagation=0, userns_fd=0}")
+fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returned: usize) {
+    let half = |at: usize| call.half(address + at);
+    match kind {
+        Kind::DefaultAction => drop(line.push("{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}")),
+        Kind::NoTime => drop(line.push("{tv_sec=0, tv_nsec=0}")),
+        Kind::LimitOfOne => drop(line.push("{rlim_cur=1, rlim_max=1}")),
+        Kind::CapabilityHeader => {
+            line.push("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}");
         }
-        Filled::Filter(length) => {
-            line.push("{len=").push_decimal(length.into()).push(", filter=");
-            line.push_hex(address as u64).push("}")
+        Kind::MountAttr => {
+            flag_word(line.push("{attr_set="), half(0).into(), flags::MountAttr::TABLE);
+            line.push(", attr_clr=0, propagation=0, userns_fd=0}");
         }
+        Kind::Filter => {
+            line.push("{len=").push_decimal(half(0).into()).push(", filter=");
+            line.push_hex(call.word(address + 8) as u64).push("}");
+        }
+        Kind::Sets | Kind::SetsOut => {
+            let set = |at| u64::from(half(at)) | u64::from(half(at + 12)) << 32;
+            capability_sets(line, [set(0), set(4), set(8)]);
+        }
+        Kind::Text => quoted(line, (call.memory)(address, returned), STRING_LIMIT),
+        Kind::Path => {
+            let path = (call.memory)(address, returned);
+            quoted(line, path.strip_suffix(b"\0").unwrap_or(path), usize::MAX);
+        }
+        Kind::Pipe => {
+            signed(line.push("["), half(0) as i32 as isize);
+            signed(line.push(", "), half(4) as i32 as isize);
+            line.push("]");
+        }
+        Kind::Poll => {
+            signed(line.push("[{fd="), half(0) as i32 as isize);
+            line.push(", events=0}]");
+        }
+        Kind::Status => status(line, half(0) as i32),
+        Kind::Entries => {
+            let entries = flags::directory_entries((call.memory)(address, returned));
+            line.push_hex(address as u64).push(" /* ").push_decimal(entries.count() as u64);
+            line.push(" entries */");
+        }
+        _ => drop(line.push("{...}")),
+    }
+}
+
+fn named(line: &mut Buffer, call: Sysno, value: usize) {
+    match NAMED.iter().position(|&row| row == (call, value as u32)) {
+        Some(at) => line.push_each(NAMES.part(at)),
+        None => line.push_decimal(value as u64),
     };
+}
+
+fn open_flags(line: &mut Buffer, bits: u64) {
+    line.push(match bits as i32 & libc::O_ACCMODE {
+        libc::O_RDONLY => "O_RDONLY",
+        libc::O_WRONLY => "O_WRONLY",
+        _ => "O_RDWR",
+    });
+    if bits & !3 != 0 {
+        flag_word(line.push("|"), bits & !3, flags::O::TABLE);
+    }
 }
 
 /// The three sets as strace(1) has them: `1<<CAP_CHOWN|1<<CAP_KILL`.
@@ -307,15 +424,15 @@ fn escape(line: &mut Buffer, byte: u8, full: bool) -> &mut Buffer {
     line.push("\\").push(digits.get(if full { 0 } else { zeros }..).unwrap_or(&digits))
 }
 
-fn list(line: &mut Buffer, strings: Strings) {
+fn list<'a>(line: &mut Buffer, strings: impl Iterator<Item = &'a [u8]>) {
     line.push("[");
-    for (number, string) in strings.iter().flatten().enumerate() {
+    for (number, string) in strings.enumerate() {
         line.push(if number == 0 { "" } else { ", " });
         if number == STRING_LIMIT {
             line.push("...");
             break;
         }
-        quoted(line, string.to_cstr().to_bytes(), STRING_LIMIT);
+        quoted(line, string, STRING_LIMIT);
     }
     line.push("]");
 }
@@ -334,48 +451,6 @@ fn flag_word(line: &mut Buffer, bits: u64, table: &Table) {
         line.push(separator).push_hex(rest);
     } else if separator.is_empty() {
         line.push(table.zero);
-    }
-}
-
-fn written(line: &mut Buffer, address: usize, size: usize, shown: Shown, known: Known) {
-    let Some(Outcome { result: Ok(returned), memory }) = known else {
-        line.push_hex(address as u64);
-        return;
-    };
-    match shown {
-        Shown::Text => quoted(line, memory(address, size.min(returned)), STRING_LIMIT),
-        Shown::Path => {
-            let path = memory(address, size.min(returned));
-            quoted(line, path.strip_suffix(b"\0").unwrap_or(path), usize::MAX);
-        }
-        Shown::Pipe => {
-            let fd = |at: usize| memory(address + at, 4).try_into().map_or(0, i32::from_ne_bytes);
-            line.push("[");
-            signed(line, fd(0) as isize);
-            line.push(", ");
-            signed(line, fd(4) as isize);
-            line.push("]");
-        }
-        Shown::Poll(fd) => {
-            line.push("[{fd=");
-            signed(line, fd as isize);
-            line.push(", events=0}]");
-        }
-        Shown::Struct => drop(line.push("{...}")),
-        Shown::Status => {
-            let bytes = memory(address, size).try_into().unwrap_or([0; 4]);
-            status(line, i32::from_ne_bytes(bytes));
-        }
-        Shown::Capabilities => {
-            let half = |at| memory(address + at, 4).try_into().map_or(0, u32::from_ne_bytes);
-            let set = |at| u64::from(half(at)) | u64::from(half(at + 12)) << 32;
-            capability_sets(line, [set(0), set(4), set(8)]);
-        }
-        Shown::Entries => {
-            let entries = flags::directory_entries(memory(address, size.min(returned)));
-            line.push_hex(address as u64).push(" /* ").push_decimal(entries.count() as u64);
-            line.push(" entries */");
-        }
     }
 }
 
@@ -406,7 +481,7 @@ fn signed(line: &mut Buffer, number: isize) {
 }
 
 /// 0, and at least so many digits.
-fn octal(line: &mut Buffer, mode: u32, digits: u32) {
+fn octal(line: &mut Buffer, mode: usize, digits: u32) {
     line.push("0");
     let mut shift = 30;
     while shift > 3 * (digits - 1) && mode >> shift == 0 {
@@ -470,77 +545,152 @@ pub fn wrapped(line: &mut Buffer, indent: &str, words: &[u8]) {
 mod tests {
     use super::*;
     use crate::arch::ThinCStr;
+    use core::slice::from_raw_parts;
 
-    fn shown(arg: Arg) -> String {
-        let mut line = Text::new();
-        argument(&mut line, arg, None);
-        String::from_utf8(line.as_bytes().to_vec()).expect("the notation is ASCII")
+    /// The first argument of a call that has these two.
+    fn told(kind: Kind, registers: [usize; 2], known: Known) -> String {
+        let kinds = [kind, Kind::Unsigned];
+        let signature = Signature::new(Sysno::prctl, "prctl", Door::Open, &kinds);
+        let [first, second] = registers;
+        let call = Call {
+            signature: Box::leak(Box::new(signature)),
+            registers: [first, second, 0, 0, 0, 0],
+            // SAFETY: every test holds what it gives the address of.
+            memory: |at, length| unsafe { from_raw_parts(at as *const u8, length) },
+        };
+        text(|line| argument(line, &call, 0, known))
     }
 
-    fn after(arg: Arg, result: Result<usize, Errno>, memory: &'static [u8]) -> String {
-        let mut line = Text::new();
-        let read = |_, length: usize| &memory[..length];
-        argument(&mut line, arg, Some(Outcome { result, memory: &read }));
-        String::from_utf8(line.as_bytes().to_vec()).expect("the notation is ASCII")
+    fn shown(kind: Kind, register: usize) -> String {
+        told(kind, [register, 0], None)
+    }
+
+    fn bytes(bytes: &[u8]) -> String {
+        told(Kind::Bytes, [bytes.as_ptr() as usize, bytes.len()], None)
+    }
+
+    fn after<T: ?Sized>(kind: Kind, memory: &T, returned: usize) -> String {
+        told(kind, [(&raw const *memory).cast::<u8>() as usize, 0], Some(Ok(returned)))
     }
 
     #[test]
-    fn a_negative_descriptor_keeps_its_sign_in_the_register() {
-        assert_eq!(Arg::Fd(libc::AT_FDCWD).raw() as isize, -100);
+    fn a_call_has_its_name_and_as_many_arguments_as_it_takes() {
+        let signature = Signature::new(Sysno::clone, "mount_setattr", Door::Shut, &[Kind::Fd; 2]);
+        let signature = Box::leak(Box::new(signature));
+        let call = Call { signature, registers: [3; 6], memory: |_, _| &[] };
+        assert_eq!(text(|line| super::call(line, &call, None)), "mount_setattr(3, 3)");
     }
 
     #[test]
     fn strings_are_quoted_as_strace_quotes_them() {
-        assert_eq!(shown(Arg::Str(c"/proc")), r#""/proc""#);
-        assert_eq!(
-            shown(Arg::Bytes(b"a\"b\\c\n\t\x1b[0m\x1b1\xff\0")),
-            r#""a\"b\\c\n\t\33[0m\0331\377\0""#
-        );
+        assert_eq!(shown(Kind::Str, c"/proc".as_ptr() as usize), r#""/proc""#);
+        assert_eq!(shown(Kind::Str, c"".as_ptr() as usize), r#""""#);
+        assert_eq!(bytes(b"a\"b\\c\n\t\x1b[0m\x1b1\xff\0"), r#""a\"b\\c\n\t\33[0m\0331\377\0""#);
         let long = [b'x'; 33];
-        assert_eq!(shown(Arg::Bytes(&long)), format!("\"{}\"...", "x".repeat(32)));
-        assert_eq!(shown(Arg::Bytes(&long[..32])), format!("\"{}\"", "x".repeat(32)));
+        assert_eq!(bytes(&long), format!("\"{}\"...", "x".repeat(32)));
+        assert_eq!(bytes(&long[..32]), format!("\"{}\"", "x".repeat(32)));
+        let long = c"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".as_ptr() as usize;
+        assert_eq!(shown(Kind::Data, long), format!("\"{}\"...", "x".repeat(32)));
+        assert_eq!(shown(Kind::Str, long), format!("\"{}\"", "x".repeat(33)));
+    }
+
+    #[test]
+    fn a_pointer_that_is_left_out_is_null() {
+        assert_eq!([Kind::Str, Kind::Data, Kind::Address].map(|kind| shown(kind, 0)), ["NULL"; 3]);
+        assert_eq!(shown(Kind::Address, 0x1000), "0x1000");
     }
 
     #[test]
     fn flags_are_named_and_unknown_bits_shown() {
-        let word = |bits| shown(Arg::Flags(bits, flags::Ms::TABLE));
+        let word = |bits| shown(Kind::Ms, bits);
         assert_eq!(word(2 | 4 | 8), "MS_NOSUID|MS_NODEV|MS_NOEXEC");
         assert_eq!(word(2 | 1 << 40), "MS_NOSUID|0x10000000000");
         assert_eq!(word(0), "0");
-        assert_eq!(shown(Arg::Flags(0, flags::Prot::TABLE)), "PROT_NONE");
+        assert_eq!(shown(Kind::Prot, 0), "PROT_NONE");
+        assert_eq!(shown(Kind::OpenFlags, 0), "O_RDONLY");
+        assert_eq!(shown(Kind::OpenFlags, libc::O_WRONLY as usize), "O_WRONLY");
+        assert_eq!(shown(Kind::OpenFlags, (libc::O_RDWR | libc::O_PATH) as usize), "O_RDWR|O_PATH");
+        assert_eq!(
+            shown(Kind::CloneFlags, (libc::CLONE_VM | libc::SIGCHLD) as usize),
+            "flags=CLONE_VM|SIGCHLD"
+        );
     }
 
     #[test]
     fn numbers_have_the_form_that_fits_them() {
-        assert_eq!(shown(Arg::Octal(0o555)), "0555");
-        assert_eq!(shown(Arg::Octal(0)), "00");
-        assert_eq!(shown(Arg::Fd(-1)), "-1");
-        assert_eq!(shown(Arg::Fd(libc::AT_FDCWD)), "AT_FDCWD");
-        assert_eq!(shown(Arg::Signal(9)), "SIGKILL");
-        assert_eq!(shown(Arg::Signal(99)), "99");
+        assert_eq!(shown(Kind::Octal, 0o555), "0555");
+        assert_eq!(shown(Kind::Octal, 0), "00");
+        assert_eq!(shown(Kind::Umask, 0o22), "022");
+        assert_eq!(shown(Kind::Umask, 0), "000");
+        assert_eq!(shown(Kind::Mode, libc::S_IFCHR as usize | 0o666), "S_IFCHR|0666");
+        assert_eq!(shown(Kind::Device, 0x0103), "makedev(0x1, 0x3)");
+        assert_eq!(shown(Kind::Device, 0x0500), "makedev(0x5, 0)");
+        assert_eq!(shown(Kind::Fd, -1_i32 as usize), "-1");
+        assert_eq!(shown(Kind::Fd, libc::AT_FDCWD as usize), "AT_FDCWD");
+        assert_eq!(shown(Kind::Signal, 9), "SIGKILL");
+        assert_eq!(shown(Kind::Signal, 99), "99");
+    }
+
+    #[test]
+    fn a_constant_has_its_name_with_its_own_call_only() {
+        assert_eq!(shown(Kind::Named, libc::PR_SET_DUMPABLE as usize), "PR_SET_DUMPABLE");
+        assert_eq!(shown(Kind::Named, 0), "SUID_DUMP_DISABLE");
+        assert_eq!(shown(Kind::Named, libc::AT_RECURSIVE as usize), "32768");
+        for (at, &(call, value)) in NAMED.iter().enumerate() {
+            let name = text(|line| named(line, call, value as usize));
+            assert_eq!(name, NAMES.part(at).to_string(), "each row is the first of its kind");
+        }
     }
 
     #[test]
     fn a_long_argv_is_cut() {
-        let argv = vec![Some(ThinCStr::new(c"x")); 40];
+        let mut argv = vec![Some(ThinCStr::new(c"x")); 40];
+        argv.push(None);
         let expected = format!("[{}...]", r#""x", "#.repeat(32));
-        assert_eq!(shown(Arg::Argv(&argv)), expected);
-        assert_eq!(shown(Arg::Argv(&argv[..2])), r#"["x", "x"]"#);
+        assert_eq!(shown(Kind::Argv, argv.as_ptr() as usize), expected);
+        argv[2] = None;
+        assert_eq!(shown(Kind::Argv, argv.as_ptr() as usize), r#"["x", "x"]"#);
+        let address = argv.as_ptr() as usize;
+        assert_eq!(shown(Kind::Envp, address), format!("{address:#x} /* 2 vars */"));
     }
 
     #[test]
     fn what_the_kernel_wrote_is_shown_only_after_a_call_that_worked() {
-        let status = Arg::Out(0x1000, 4, Shown::Status);
         assert_eq!(
-            after(status, Ok(1), &[0, 42, 0, 0]),
+            after(Kind::Status, &(42_i32 << 8), 1),
             "[{WIFEXITED(s) && WEXITSTATUS(s) == 42}]"
         );
+        assert_eq!(after(Kind::Status, &9_i32, 1), "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGKILL}]");
+        assert_eq!(told(Kind::Status, [0x1000, 0], Some(Err(Errno::ECHILD))), "0x1000");
+        for kind in [Kind::SetsOut, Kind::Text, Kind::Path, Kind::Entries, Kind::Struct, Kind::Poll]
+        {
+            assert_eq!(shown(kind, 0x1000), "0x1000");
+        }
+        assert_eq!(after(Kind::Text, b"/x and more", 2), r#""/x""#);
+        assert_eq!(after(Kind::Path, b"/x\0 and more", 3), r#""/x""#);
+        assert_eq!(after(Kind::Pipe, &[3_i32, 4], 0), "[3, 4]");
+        assert_eq!(after(Kind::Poll, &[5_i32, 0], 0), "[{fd=5, events=0}]");
+        assert_eq!(after(Kind::Struct, &0, 0), "{...}");
         assert_eq!(
-            after(status, Ok(1), &[9, 0, 0, 0]),
-            "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGKILL}]"
+            after(Kind::SetsOut, &[1, 3, 0, 0, 0, 1 << 8], 0),
+            "{effective=1<<CAP_CHOWN, permitted=1<<CAP_CHOWN|1<<CAP_DAC_OVERRIDE, \
+             inheritable=1<<CAP_CHECKPOINT_RESTORE}"
         );
-        assert_eq!(after(status, Err(Errno::ECHILD), &[]), "0x1000");
-        assert_eq!(after(Arg::Out(0x1000, 9, Shown::Text), Ok(2), b"/x"), r#""/x""#);
+    }
+
+    #[test]
+    fn structures_that_we_fill_in_are_shown_before_the_call() {
+        let attr = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+        assert_eq!(
+            shown(Kind::MountAttr, attr.as_ptr() as usize),
+            "{attr_set=MOUNT_ATTR_RDONLY, attr_clr=0, propagation=0, userns_fd=0}"
+        );
+        let program = [7, 0x1000_usize];
+        assert_eq!(shown(Kind::Filter, program.as_ptr() as usize), "{len=7, filter=0x1000}");
+        assert_eq!(
+            shown(Kind::Sets, [0_u32; 6].as_ptr() as usize),
+            "{effective=0, permitted=0, inheritable=0}"
+        );
     }
 
     fn text(write: impl FnOnce(&mut Buffer)) -> String {

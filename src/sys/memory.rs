@@ -11,10 +11,9 @@ use core::mem::{align_of, size_of};
 use core::slice;
 use syscalls::{Errno, Sysno};
 
-use super::{call, enter};
+use super::{NULL, call, enter};
 use crate::arch::{self, ThinCStr};
 use crate::flags::{Map, Prot};
-use crate::trace::{Arg, Call, Door};
 
 /// Pages are made when they are touched, so this is the limit, not the cost.
 const STACK_SIZE: usize = 64 * 1024;
@@ -79,16 +78,23 @@ pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errn
     let arena = arena.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
     let wanted = arena.checked_add(page_size + STACK_SIZE).ok_or(Errno::ENOMEM)?;
     let length = wanted.checked_next_multiple_of(page_size).ok_or(Errno::ENOMEM)?;
-    let protection = |prot: Prot| Arg::Flags(prot.bits(), Prot::TABLE);
-    let flags = Arg::Flags((Map::PRIVATE | Map::ANONYMOUS | Map::NORESERVE).bits(), Map::TABLE);
-    let read_write = protection(Prot::READ | Prot::WRITE);
-    let fresh =
-        [Arg::Null, Arg::Unsigned(length), read_write, flags, Arg::Fd(-1), Arg::Unsigned(0)];
+    let (protection, flags) =
+        (Prot::READ | Prot::WRITE, Map::PRIVATE | Map::ANONYMOUS | Map::NORESERVE);
+    let fresh = call!(
+        Open,
+        mmap,
+        Address(NULL),
+        Unsigned(length),
+        Prot(protection),
+        Map(flags),
+        Fd(-1),
+        Unsigned(0),
+    );
     // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
-    let base = unsafe { enter(call!(Open, mmap, fresh)) }?;
-    let guard = [Arg::Address(base), Arg::Unsigned(page_size), protection(Prot::empty())];
+    let base = unsafe { enter(fresh) }?;
+    let guard = call!(Open, mprotect, Address(base), Unsigned(page_size), Prot(Prot::empty()));
     // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
-    unsafe { enter(call!(Open, mprotect, guard)) }?;
+    unsafe { enter(guard) }?;
     // The arena ends where the mapping ends, so that a small one shares a page with the stack.
     // SAFETY: inside the mapping, or at its end where the arena is empty: `wanted` has counted it.
     let top = unsafe { (base as *mut u8).add(length - arena) };

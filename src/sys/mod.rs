@@ -4,18 +4,19 @@
 
 mod memory;
 mod observe;
+mod register;
 mod rehearsal;
 mod watch;
 
 use core::convert::Infallible;
 use core::ffi::{CStr, c_void};
-use core::mem::{size_of_val, transmute};
+use core::mem::{MaybeUninit, size_of_val, transmute};
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
 use crate::flags::{Clone, Ended, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
-use crate::trace::{Arg, Call, Door, Filled, Shown};
+use crate::trace::Signature;
 
 use memory::Resident;
 pub use memory::{Arena, Stack, map_memory};
@@ -23,17 +24,26 @@ pub use watch::{Format, Orders, begin_watch, end_rehearsal, is_watchers, skippab
 
 /// Instead of a directory: relative paths start at the working directory.
 pub const AT_FDCWD: i32 = libc::AT_FDCWD;
-const CWD: Arg = Arg::Fd(AT_FDCWD);
+/// A pointer that may be left out, and is.
+const NULL: usize = 0;
+const F_OK: u32 = libc::F_OK as u32;
 
 pub const STDIN: i32 = 0;
 pub const STDOUT: i32 = 1;
 pub const STDERR: i32 = 2;
 
-/// A call by its name: `call!(Open, chdir, [Arg::Str(path)])`.
+/// A call: how it looks, which is a constant, and its registers. `call!(Open, chdir, Str(path))`:
+/// the door, the name, and each argument as one of `trace::Kind`.
 macro_rules! call {
-    ($door:ident, $name:ident, $args:expr) => {
-        Call { number: Sysno::$name, name: stringify!($name), args: &$args, door: Door::$door }
-    };
+    ($door:ident, $name:ident $(, $kind:ident($value:expr))* $(,)?) => {{
+        use $crate::sys::register;
+        use $crate::trace::{Door, Kind, Signature};
+
+        const KINDS: &[Kind] = &[$(Kind::$kind),*];
+        const SIGNATURE: &Signature =
+            &Signature::new(Sysno::$name, stringify!($name), Door::$door, KINDS);
+        (SIGNATURE, [$(register::$kind($value)),*])
+    }};
 }
 use call;
 
@@ -43,9 +53,30 @@ use call;
 /// What the call does with its arguments is sound: memory it reads is initialised, memory it
 /// writes is ours alone and long enough, and it changes no mapping that a reference points into.
 #[inline(always)] // so that a call is passed in registers
-unsafe fn enter(call: Call) -> Result<usize, Errno> {
+unsafe fn enter<const N: usize>(call: (&'static Signature, [usize; N])) -> Result<usize, Errno> {
+    let (signature, given) = call;
+    let [a, b, c, d, e, f] = six(given);
     // SAFETY: the caller's contract.
-    Errno::from_ret(unsafe { pass(call.number, call.name, call.args, call.door) })
+    Errno::from_ret(unsafe {
+        if N <= 3 { pass_three(a, b, c, signature) } else { pass(a, b, c, d, e, f, signature) }
+    })
+}
+
+/// The kernel ignores registers beyond a call's own arguments.
+#[inline(always)]
+fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
+    let register = |at| given.get(at).copied().unwrap_or(0);
+    [register(0), register(1), register(2), register(3), register(4), register(5)]
+}
+
+/// Most calls have no more: they are smaller without the others.
+///
+/// # Safety
+/// As for `enter`.
+#[inline(never)]
+unsafe fn pass_three(a: usize, b: usize, c: usize, signature: &'static Signature) -> usize {
+    // SAFETY: the caller's contract.
+    unsafe { pass(a, b, c, 0, 0, 0, signature) }
 }
 
 /// The doorway: past the watcher, where there is one. The answer is the kernel's.
@@ -53,13 +84,21 @@ unsafe fn enter(call: Call) -> Result<usize, Errno> {
 /// # Safety
 /// As for `enter`.
 #[inline(never)]
-unsafe fn pass(number: Sysno, name: &'static str, args: &[Arg], door: Door) -> usize {
+unsafe fn pass(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    signature: &'static Signature,
+) -> usize {
     if watch::is_on() {
         // SAFETY: the caller's contract.
-        return answer(unsafe { watch::enter(&Call { number, name, args, door }) });
+        return answer(unsafe { watch::enter(signature, [a, b, c, d, e, f]) });
     }
     // SAFETY: the caller's contract.
-    unsafe { raw_answer(number, args) }
+    unsafe { raw_answer(a, b, c, d, e, f, signature.number) }
 }
 
 /// A result as the kernel gives it: one register.
@@ -72,9 +111,10 @@ fn answer(result: Result<usize, Errno>) -> usize {
 /// # Safety
 /// As for `enter`.
 #[inline(always)]
-unsafe fn raw(number: Sysno, args: &[Arg]) -> Result<usize, Errno> {
+unsafe fn raw<const N: usize>(number: Sysno, given: [usize; N]) -> Result<usize, Errno> {
+    let [a, b, c, d, e, f] = six(given);
     // SAFETY: the caller's contract.
-    Errno::from_ret(unsafe { raw_answer(number, args) })
+    Errno::from_ret(unsafe { raw_answer(a, b, c, d, e, f, number) })
 }
 
 /// The one place where the kernel is entered.
@@ -82,13 +122,16 @@ unsafe fn raw(number: Sysno, args: &[Arg]) -> Result<usize, Errno> {
 /// # Safety
 /// As for `enter`.
 #[inline(never)]
-unsafe fn raw_answer(number: Sysno, args: &[Arg]) -> usize {
-    let mut registers = [0; 6];
-    for (register, arg) in registers.iter_mut().zip(args) {
-        *register = arg.raw();
-    }
-    let [a, b, c, d, e, f] = registers;
-    // SAFETY: the caller's contract. The kernel ignores registers beyond a call's own arguments.
+unsafe fn raw_answer(
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    number: Sysno,
+) -> usize {
+    // SAFETY: the caller's contract.
     answer(unsafe { syscall!(number, a, b, c, d, e, f) })
 }
 
@@ -98,9 +141,7 @@ unsafe fn raw_answer(number: Sysno, args: &[Arg]) -> usize {
 /// May write less than it was given, as the man page says.
 pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     // SAFETY: the kernel reads `count` bytes and keeps no pointer.
-    unsafe {
-        enter(call!(Shut, write, [Arg::Fd(fd), Arg::Bytes(bytes), Arg::Unsigned(bytes.len())]))
-    }
+    unsafe { enter(call!(Shut, write, Fd(fd), Bytes(bytes), Unsigned(bytes.len()))) }
 }
 
 /// `write` until all of it is written; a signal in between is no error.
@@ -119,10 +160,9 @@ pub fn write_all(fd: i32, mut bytes: &[u8]) -> Result<(), Errno> {
 /// `openat(directory, path, flags)`, [open(2)](https://man7.org/linux/man-pages/man2/open.2.html).
 /// Not `open`: newer architectures lack it.
 pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
-    let args = [Arg::Fd(directory), Arg::Str(path), Arg::OpenFlags(flags.bits())];
-    let mut call = call!(Open, openat, args);
+    let mut call = call!(Open, openat, Fd(directory), Str(path), OpenFlags(flags));
     if flags.contains(O::WRONLY) {
-        call.door = Door::Shut;
+        call = call!(Shut, openat, Fd(directory), Str(path), OpenFlags(flags));
     }
     // SAFETY: the kernel copies the path and keeps no pointer.
     unsafe { enter(call) }.map(|fd| fd as i32)
@@ -131,96 +171,89 @@ pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
 /// `close(fd)`, [close(2)](https://man7.org/linux/man-pages/man2/close.2.html).
 pub fn close(fd: i32) -> Result<(), Errno> {
     // SAFETY: descriptors are plain numbers here; no object of ours owns one.
-    unsafe { enter(call!(Shut, close, [Arg::Fd(fd)])) }.map(drop)
+    unsafe { enter(call!(Shut, close, Fd(fd))) }.map(drop)
 }
 
 /// `close_range(first, ~0, 0)`,
 /// [close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html), since Linux 5.9.
 pub fn close_range_from(first: u32) -> Result<(), Errno> {
-    let last = Arg::Unsigned(u32::MAX as usize);
+    let (first, last) = (first as usize, u32::MAX as usize);
     // SAFETY: as in `close`.
-    unsafe {
-        enter(call!(Shut, close_range, [Arg::Unsigned(first as usize), last, Arg::Unsigned(0)]))
-    }
-    .map(drop)
+    unsafe { enter(call!(Shut, close_range, Unsigned(first), Unsigned(last), Unsigned(0))) }
+        .map(drop)
 }
 
 /// `getdents64(fd, dirp, count)`,
 /// [getdents64(2)](https://man7.org/linux/man-pages/man2/getdents64.2.html).
 /// Returns how many bytes of `entries` are filled; 0 at the end.
 pub fn getdents64(fd: i32, entries: &mut [u8]) -> Result<usize, Errno> {
-    let buffer = Arg::Out(entries.as_mut_ptr() as usize, entries.len() as u32, Shown::Entries);
     // SAFETY: the kernel writes at most `count` bytes to a buffer that is ours alone.
-    unsafe { enter(call!(Open, getdents64, [Arg::Fd(fd), buffer, Arg::Unsigned(entries.len())])) }
+    unsafe { enter(call!(Open, getdents64, Fd(fd), Entries(entries), Unsigned(entries.len()))) }
 }
 
 /// `faccessat(AT_FDCWD, path, F_OK)`,
 /// [access(2)](https://man7.org/linux/man-pages/man2/access.2.html): is anything there?
 /// With a final slash in `path`: is a directory there? It leaves no descriptor behind.
 pub fn exists(path: &CStr) -> Result<(), Errno> {
-    let mode = Arg::Named(libc::F_OK as u32, "F_OK");
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Open, faccessat, [CWD, Arg::Str(path), mode])) }.map(drop)
+    unsafe { enter(call!(Open, faccessat, Fd(AT_FDCWD), Str(path), Named(F_OK))) }.map(drop)
 }
 
 /// `readlinkat(AT_FDCWD, path, buf, size)`,
 /// [readlink(2)](https://man7.org/linux/man-pages/man2/readlink.2.html).
 /// No NUL is written; a target that is as long as `target` may have been cut.
 pub fn readlinkat<'a>(path: &CStr, target: &'a mut [u8]) -> Result<&'a [u8], Errno> {
-    let buffer = Arg::Out(target.as_mut_ptr() as usize, target.len() as u32, Shown::Text);
-    let size = Arg::Unsigned(target.len());
+    let size = target.len();
+    let call = call!(Open, readlinkat, Fd(AT_FDCWD), Str(path), Text(target), Unsigned(size));
     // SAFETY: the kernel writes at most `size` bytes to a buffer that is ours alone.
-    let length = unsafe { enter(call!(Open, readlinkat, [CWD, Arg::Str(path), buffer, size])) }?;
+    let length = unsafe { enter(call) }?;
     Ok(target.get(..length).unwrap_or(&[]))
 }
 
 /// `getcwd(buf, size)`, [getcwd(2)](https://man7.org/linux/man-pages/man2/getcwd.2.html).
 pub fn getcwd(path: &mut [u8]) -> Result<&[u8], Errno> {
-    let buffer = Arg::Out(path.as_mut_ptr() as usize, path.len() as u32, Shown::Path);
     // SAFETY: the kernel writes at most `size` bytes to a buffer that is ours alone.
-    let length = unsafe { enter(call!(Open, getcwd, [buffer, Arg::Unsigned(path.len())])) }?;
+    let length = unsafe { enter(call!(Open, getcwd, Path(path), Unsigned(path.len()))) }?;
     Ok(path.get(..length.saturating_sub(1)).unwrap_or(&[])) // the kernel counts the NUL
 }
 
 /// `mkdirat(directory, path, mode)`,
 /// [mkdir(2)](https://man7.org/linux/man-pages/man2/mkdir.2.html). The umask is taken from `mode`.
 pub fn mkdirat(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
-    let args = [Arg::Fd(directory), Arg::Str(path), Arg::Octal(mode)];
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, mkdirat, args)) }.map(drop)
+    unsafe { enter(call!(Shut, mkdirat, Fd(directory), Str(path), Octal(mode))) }.map(drop)
 }
 
 /// `mknodat(AT_FDCWD, path, S_IFCHR | mode, makedev(major, minor))`,
 /// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): a character device.
 /// `EPERM` without CAP_MKNOD in the initial user namespace.
-pub fn mknodat(path: &CStr, mode: u32, [major, minor]: [u8; 2]) -> Result<(), Errno> {
-    let args = [CWD, Arg::Str(path), Arg::Mode(libc::S_IFCHR | mode), Arg::Device([major, minor])];
+pub fn mknodat(path: &CStr, mode: u32, device: [u8; 2]) -> Result<(), Errno> {
+    let mode = libc::S_IFCHR | mode;
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, mknodat, args)) }.map(drop)
+    unsafe { enter(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode), Device(device))) }
+        .map(drop)
 }
 
 /// `mknodat(AT_FDCWD, path, S_IFREG | mode, 0)`,
 /// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): an empty file, in one call and
 /// without a descriptor; `EEXIST` where anything is there.
 pub fn make_file(path: &CStr, mode: u32) -> Result<(), Errno> {
-    let args = [CWD, Arg::Str(path), Arg::Mode(libc::S_IFREG | mode)];
+    let mode = libc::S_IFREG | mode;
     // SAFETY: as in `openat`. For a file the kernel ignores the fourth argument.
-    unsafe { enter(call!(Shut, mknodat, args)) }.map(drop)
+    unsafe { enter(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode))) }.map(drop)
 }
 
 /// `symlinkat(target, AT_FDCWD, path)`,
 /// [symlink(2)](https://man7.org/linux/man-pages/man2/symlink.2.html).
 pub fn symlinkat(target: &CStr, path: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, symlinkat, [Arg::Str(target), CWD, Arg::Str(path)])) }.map(drop)
+    unsafe { enter(call!(Shut, symlinkat, Str(target), Fd(AT_FDCWD), Str(path))) }.map(drop)
 }
 
 /// `read(fd, buf, count)`, [read(2)](https://man7.org/linux/man-pages/man2/read.2.html).
 pub fn read(fd: i32, bytes: &mut [u8]) -> Result<&[u8], Errno> {
-    let buffer = Arg::Out(bytes.as_mut_ptr() as usize, bytes.len() as u32, Shown::Text);
-    let args = [Arg::Fd(fd), buffer, Arg::Unsigned(bytes.len())];
     // SAFETY: the kernel writes at most `count` bytes to a buffer that is ours alone.
-    let length = unsafe { enter(call!(Open, read, args)) }?;
+    let length = unsafe { enter(call!(Open, read, Fd(fd), Text(bytes), Unsigned(bytes.len()))) }?;
     Ok(bytes.get(..length).unwrap_or(&[]))
 }
 
@@ -228,23 +261,20 @@ pub fn read(fd: i32, bytes: &mut [u8]) -> Result<&[u8], Errno> {
 /// [access(2)](https://man7.org/linux/man-pages/man2/access.2.html): only a directory has a `.`;
 /// `ENOTDIR` for what else is open, `EBADF` for what is not.
 pub fn is_directory(fd: i32) -> Result<(), Errno> {
-    let mode = Arg::Named(libc::F_OK as u32, "F_OK");
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Open, faccessat, [Arg::Fd(fd), Arg::Str(c"."), mode])) }.map(drop)
+    unsafe { enter(call!(Open, faccessat, Fd(fd), Str(c"."), Named(F_OK))) }.map(drop)
 }
 
 /// `newfstatat(AT_FDCWD, path, &stat, flags)`,
 /// [stat(2)](https://man7.org/linux/man-pages/man2/stat.2.html): device and inode, which no two
 /// files have in common. Of a link, where `follow` says so, those of its target.
 pub fn identity(path: &CStr, follow: bool) -> Result<[u64; 2], Errno> {
-    let flags = match follow {
-        true => Arg::Unsigned(0),
-        false => Arg::Named(libc::AT_SYMLINK_NOFOLLOW as u32, "AT_SYMLINK_NOFOLLOW"),
-    };
-    let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
-    let out = Arg::Out(stat.as_mut_ptr() as usize, size_of_val(&stat) as u32, Shown::Struct);
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW as u32 };
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    let out = &raw mut stat;
+    let call = call!(Open, newfstatat, Fd(AT_FDCWD), Str(path), Struct(out), Named(flags));
     // SAFETY: the kernel writes its `struct stat`, which is the one of libc on this machine.
-    unsafe { enter(call!(Open, newfstatat, [CWD, Arg::Str(path), out, flags])) }?;
+    unsafe { enter(call) }?;
     // SAFETY: it succeeded, so all of it is written.
     let stat = unsafe { stat.assume_init() };
     Ok([stat.st_dev, stat.st_ino])
@@ -255,11 +285,10 @@ pub fn identity(path: &CStr, follow: bool) -> Result<[u64; 2], Errno> {
 /// what isatty(3) does. `ENOTTY` where `fd` is no terminal.
 pub fn ioctl_tcgets(fd: i32) -> Result<(), Errno> {
     // libc's termios is larger than the kernel's on every machine, never smaller.
-    let mut termios = core::mem::MaybeUninit::<libc::termios>::uninit();
-    let request = Arg::Named(libc::TCGETS as u32, "TCGETS");
-    let out = Arg::Out(termios.as_mut_ptr() as usize, size_of_val(&termios) as u32, Shown::Struct);
+    let mut termios = MaybeUninit::<libc::termios>::uninit();
+    let request = libc::TCGETS as u32;
     // SAFETY: the kernel writes its `struct termios` there, and nobody reads it.
-    unsafe { enter(call!(Open, ioctl, [Arg::Fd(fd), request, out])) }.map(drop)
+    unsafe { enter(call!(Open, ioctl, Fd(fd), Named(request), Struct(&raw mut termios))) }.map(drop)
 }
 
 // --- the container -----------------------------------------------------------------------------
@@ -269,58 +298,59 @@ pub fn ioctl_tcgets(fd: i32) -> Result<(), Errno> {
 /// Takes bytes, not a C string: the kernel counts, it does not look for NUL.
 pub fn sethostname(name: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel copies `len` bytes and keeps no pointer.
-    unsafe { enter(call!(Shut, sethostname, [Arg::Bytes(name), Arg::Unsigned(name.len())])) }
-        .map(drop)
+    unsafe { enter(call!(Shut, sethostname, Bytes(name), Unsigned(name.len()))) }.map(drop)
 }
 
 /// `mount("none", target, NULL, flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): a change of propagation. The
 /// source is ignored.
 pub fn mount_propagation(target: &CStr, flags: Ms) -> Result<(), Errno> {
-    mount(Arg::Str(c"none"), target, Arg::Null, flags, Arg::Null)
+    mount(c"none", target, None, flags, None)
 }
 
 /// `mount(source, target, NULL, MS_BIND | flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html).
 pub fn mount_bind(source: &CStr, target: &CStr, flags: Ms) -> Result<(), Errno> {
-    mount(Arg::Str(source), target, Arg::Null, Ms::BIND | flags, Arg::Null)
+    mount(source, target, None, Ms::BIND | flags, None)
 }
 
 /// `mount("none", target, NULL, MS_REMOUNT | MS_BIND | flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): other flags for a mount, not
 /// for the file system under it.
 pub fn mount_flags(target: &CStr, flags: Ms) -> Result<(), Errno> {
-    let flags = Ms::REMOUNT | Ms::BIND | flags;
-    mount(Arg::Str(c"none"), target, Arg::Null, flags, Arg::Null)
+    mount(c"none", target, None, Ms::REMOUNT | Ms::BIND | flags, None)
 }
 
 /// `mount(source, target, NULL, MS_MOVE, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html).
 pub fn mount_move(source: &CStr, target: &CStr) -> Result<(), Errno> {
-    mount(Arg::Str(source), target, Arg::Null, Ms::MOVE, Arg::Null)
+    mount(source, target, None, Ms::MOVE, None)
 }
 
 /// `mount(fstype, target, fstype, flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html). The source of a virtual file
 /// system is a word for `/proc/mounts`; its type is the customary one.
 pub fn mount_new(fstype: &CStr, target: &CStr, flags: Ms) -> Result<(), Errno> {
-    mount(Arg::Str(fstype), target, Arg::Str(fstype), flags, Arg::Null)
+    mount(fstype, target, Some(fstype), flags, None)
 }
 
 /// `mount(fstype, target, fstype, flags, data)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): with options of the file
 /// system, where there are any.
 pub fn mount_with(fstype: &CStr, target: &CStr, flags: Ms, data: &CStr) -> Result<(), Errno> {
-    // strace(1) shows 32 bytes of it, as of other bytes.
-    let data = if data.is_empty() { Arg::Null } else { Arg::Bytes(data.to_bytes()) };
-    mount(Arg::Str(fstype), target, Arg::Str(fstype), flags, data)
+    mount(fstype, target, Some(fstype), flags, (!data.is_empty()).then_some(data))
 }
 
-#[inline(never)] // the story mounts a lot
-fn mount(source: Arg, target: &CStr, fstype: Arg, flags: Ms, data: Arg) -> Result<(), Errno> {
-    let flags = Arg::Flags(flags.bits(), Ms::TABLE);
+fn mount(
+    source: &CStr,
+    target: &CStr,
+    fstype: Option<&CStr>,
+    flags: Ms,
+    data: Option<&CStr>,
+) -> Result<(), Errno> {
+    let call = call!(Shut, mount, Str(source), Str(target), Str(fstype), Ms(flags), Data(data));
     // SAFETY: the kernel copies the strings and keeps no pointer.
-    unsafe { enter(call!(Shut, mount, [source, Arg::Str(target), fstype, flags, data])) }.map(drop)
+    unsafe { enter(call) }.map(drop)
 }
 
 /// `mount_setattr(AT_FDCWD, path, AT_RECURSIVE, {attr_set=flags}, 32)`,
@@ -328,12 +358,18 @@ fn mount(source: Arg, target: &CStr, fstype: Arg, flags: Ms, data: Arg) -> Resul
 /// 5.12: flags for a mount and all mounts below it.
 pub fn mount_setattr(path: &CStr, flags: MountAttr) -> Result<(), Errno> {
     let attr = [flags.bits(), 0, 0, 0]; // attr_set, attr_clr, propagation, userns_fd
-    let recursive = Arg::Named(libc::AT_RECURSIVE as u32, "AT_RECURSIVE");
-    let size = Arg::Unsigned(size_of_val(&attr));
-    let attr = Arg::Struct(attr.as_ptr() as usize, Filled::MountAttr(flags.bits() as u32));
+    let (at, size) = (libc::AT_RECURSIVE as u32, size_of_val(&attr));
+    let call = call!(
+        Shut,
+        mount_setattr,
+        Fd(AT_FDCWD),
+        Str(path),
+        Named(at),
+        MountAttr(&raw const attr),
+        Unsigned(size),
+    );
     // SAFETY: the kernel reads the path and the four words, and keeps no pointer.
-    unsafe { enter(call!(Shut, mount_setattr, [CWD, Arg::Str(path), recursive, attr, size])) }
-        .map(drop)
+    unsafe { enter(call) }.map(drop)
 }
 
 /// `statfs(path, &buf)`, [statfs(2)](https://man7.org/linux/man-pages/man2/statfs.2.html): the
@@ -350,9 +386,8 @@ pub fn mount_flags_of(path: &CStr) -> Result<Ms, Errno> {
     // struct statfs of a 64-bit machine: type, bsize, blocks, bfree, bavail, files, ffree, fsid,
     // namelen, frsize, flags, and four to spare.
     let mut statfs = [0_u64; 15];
-    let out = Arg::Out(statfs.as_mut_ptr() as usize, size_of_val(&statfs) as u32, Shown::Struct);
     // SAFETY: the kernel writes its `struct statfs`, which is as long as that.
-    unsafe { enter(call!(Open, statfs, [Arg::Str(path), out])) }?;
+    unsafe { enter(call!(Open, statfs, Str(path), Struct(&raw mut statfs))) }?;
     let flags = statfs[10];
     let relatime = if flags & ST_RELATIME == 0 { 0 } else { libc::MS_RELATIME };
     Ok(Ms::from_bits(flags & SAME | relatime))
@@ -360,36 +395,35 @@ pub fn mount_flags_of(path: &CStr) -> Result<Ms, Errno> {
 
 /// `umount2(target, flags)`, [umount(2)](https://man7.org/linux/man-pages/man2/umount.2.html).
 pub fn umount2(target: &CStr, flags: Mnt) -> Result<(), Errno> {
-    let flags = Arg::Flags(flags.bits(), Mnt::TABLE);
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, umount2, [Arg::Str(target), flags])) }.map(drop)
+    unsafe { enter(call!(Shut, umount2, Str(target), Mnt(flags))) }.map(drop)
 }
 
 /// `pivot_root(new_root, put_old)`,
 /// [pivot_root(2)](https://man7.org/linux/man-pages/man2/pivot_root.2.html).
 pub fn pivot_root(new_root: &CStr, put_old: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, pivot_root, [Arg::Str(new_root), Arg::Str(put_old)])) }.map(drop)
+    unsafe { enter(call!(Shut, pivot_root, Str(new_root), Str(put_old))) }.map(drop)
 }
 
 /// `chroot(path)`, [chroot(2)](https://man7.org/linux/man-pages/man2/chroot.2.html).
 /// Leaves the working directory where it was.
 pub fn chroot(path: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, chroot, [Arg::Str(path)])) }.map(drop)
+    unsafe { enter(call!(Shut, chroot, Str(path))) }.map(drop)
 }
 
 /// `chdir(path)`, [chdir(2)](https://man7.org/linux/man-pages/man2/chdir.2.html).
 pub fn chdir(path: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, chdir, [Arg::Str(path)])) }.map(drop)
+    unsafe { enter(call!(Shut, chdir, Str(path))) }.map(drop)
 }
 
 /// `fchdir(fd)`, [chdir(2)](https://man7.org/linux/man-pages/man2/chdir.2.html).
 /// An `O_PATH` descriptor will do, since Linux 3.5.
 pub fn fchdir(fd: i32) -> Result<(), Errno> {
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, fchdir, [Arg::Fd(fd)])) }.map(drop)
+    unsafe { enter(call!(Shut, fchdir, Fd(fd))) }.map(drop)
 }
 
 // --- processes ---------------------------------------------------------------------------------
@@ -409,8 +443,8 @@ pub fn clone<T>(
     let top = stack.top();
     let argument = (&raw const *shared).cast::<c_void>();
     if watch::is_on() {
-        let args = [Arg::ChildStack(top as usize), Arg::CloneFlags(flags)];
-        flags = watch::before_clone(&call!(Shut, clone, args), flags);
+        let call = call!(Shut, clone, ChildStack(top as usize), CloneFlags(flags));
+        flags = watch::before_clone(call);
     }
     // SAFETY: a reference and a pointer are passed alike, and `entry` gets the `T` it expects.
     let entry: extern "C" fn(*const c_void) -> ! =
@@ -433,8 +467,7 @@ pub fn execve(path: &CStr, argv: Strings, envp: Strings) -> Result<Infallible, E
         return Err(Errno::EFAULT); // what the kernel says to an array that does not end
     }
     // SAFETY: the strings are NUL-terminated, and the arrays NULL-terminated, as just seen.
-    let errno =
-        unsafe { enter(call!(Shut, execve, [Arg::Str(path), Arg::Argv(argv), Arg::Envp(envp)])) };
+    let errno = unsafe { enter(call!(Shut, execve, Str(path), Argv(argv), Envp(envp))) };
     Err(errno.err().unwrap_or(Errno::EINVAL)) // it does not return on success
 }
 
@@ -442,9 +475,9 @@ pub fn execve(path: &CStr, argv: Strings, envp: Strings) -> Result<Infallible, E
 /// [PR_SET_PDEATHSIG(2const)](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html):
 /// the signal that we get when our parent dies. It outlives execve, but not a change of ids.
 pub fn prctl_set_pdeathsig(signal: i32) -> Result<(), Errno> {
-    let option = Arg::Named(libc::PR_SET_PDEATHSIG as u32, "PR_SET_PDEATHSIG");
+    let option = libc::PR_SET_PDEATHSIG as u32;
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, prctl, [option, Arg::Signal(signal)])) }.map(drop)
+    unsafe { enter(call!(Shut, prctl, Named(option), Signal(signal))) }.map(drop)
 }
 
 /// `prctl(PR_SET_DUMPABLE, 0)`,
@@ -452,53 +485,50 @@ pub fn prctl_set_pdeathsig(signal: i32) -> Result<(), Errno> {
 /// no process without CAP_SYS_PTRACE looks into this memory. It holds for the memory, so for all
 /// that share it, and until execve.
 pub fn prctl_set_undumpable() -> Result<(), Errno> {
-    prctl(&[Arg::Named(libc::PR_SET_DUMPABLE as u32, "PR_SET_DUMPABLE"), SUID_DUMP_DISABLE])
+    const SUID_DUMP_DISABLE: u32 = 0; // include/linux/sched/coredump.h
+    let option = libc::PR_SET_DUMPABLE as u32;
+    // SAFETY: the call touches no memory of ours.
+    unsafe { enter(call!(Shut, prctl, Named(option), Named(SUID_DUMP_DISABLE))) }.map(drop)
 }
-
-const SUID_DUMP_DISABLE: Arg = Arg::Named(0, "SUID_DUMP_DISABLE");
 
 /// `prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`, [PR_SET_NO_NEW_PRIVS(2const)](
 /// https://man7.org/linux/man-pages/man2/PR_SET_NO_NEW_PRIVS.2const.html): execve gives nobody
 /// more than he has, for good.
 pub fn prctl_set_no_new_privs() -> Result<(), Errno> {
-    let option = Arg::Named(libc::PR_SET_NO_NEW_PRIVS as u32, "PR_SET_NO_NEW_PRIVS");
-    let zero = Arg::Unsigned(0);
-    prctl(&[option, Arg::Unsigned(1), zero, zero, zero])
+    let option = libc::PR_SET_NO_NEW_PRIVS as u32;
+    let call =
+        call!(Shut, prctl, Named(option), Unsigned(1), Unsigned(0), Unsigned(0), Unsigned(0));
+    // SAFETY: the call touches no memory of ours.
+    unsafe { enter(call) }.map(drop)
 }
 
 /// `prctl(PR_CAPBSET_READ, capability)`,
 /// [PR_CAPBSET_READ(2const)](https://man7.org/linux/man-pages/man2/PR_CAPBSET_READ.2const.html):
 /// may execve ever give it to us? `EINVAL` for a capability that this kernel doesn't know.
 pub fn prctl_capbset_read(capability: u32) -> Result<bool, Errno> {
-    let option = Arg::Named(libc::PR_CAPBSET_READ as u32, "PR_CAPBSET_READ");
-    let args = [option, Arg::Capability(capability)];
+    let option = libc::PR_CAPBSET_READ as u32;
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Open, prctl, args)) }.map(|answer| answer == 1)
+    unsafe { enter(call!(Open, prctl, Named(option), Capability(capability))) }
+        .map(|answer| answer == 1)
 }
 
 /// `prctl(PR_CAPBSET_DROP, capability)`,
 /// [PR_CAPBSET_DROP(2const)](https://man7.org/linux/man-pages/man2/PR_CAPBSET_DROP.2const.html).
 /// Needs CAP_SETPCAP; `EINVAL` for a capability that this kernel doesn't know.
 pub fn prctl_capbset_drop(capability: u32) -> Result<(), Errno> {
-    let option = Arg::Named(libc::PR_CAPBSET_DROP as u32, "PR_CAPBSET_DROP");
-    prctl(&[option, Arg::Capability(capability)])
-}
-
-fn prctl(args: &[Arg]) -> Result<(), Errno> {
-    // SAFETY: no option that we use touches memory.
-    unsafe { enter(Call { number: Sysno::prctl, name: "prctl", args, door: Door::Shut }) }.map(drop)
+    let option = libc::PR_CAPBSET_DROP as u32;
+    // SAFETY: the call touches no memory of ours.
+    unsafe { enter(call!(Shut, prctl, Named(option), Capability(capability))) }.map(drop)
 }
 
 /// `capget({_LINUX_CAPABILITY_VERSION_3, 0}, data)`,
 /// [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html): our permitted set.
 pub fn capget() -> Result<u64, Errno> {
     let mut data = [0_u32; 6]; // twice effective, permitted, inheritable: the low halves first
-    let header = Arg::Struct(CAPABILITY_HEADER.as_ptr() as usize, Filled::CapabilityHeader);
-    let size = size_of_val(&data) as u32;
-    let out = Arg::Out(data.as_mut_ptr() as usize, size, Shown::Capabilities);
+    let header = &raw const CAPABILITY_HEADER;
     // SAFETY: the kernel reads the header, whose version it knows since 2.6.26, and so doesn't
     // write to it; it writes six words that are ours.
-    unsafe { enter(call!(Open, capget, [header, out])) }?;
+    unsafe { enter(call!(Open, capget, CapabilityHeader(header), SetsOut(&raw mut data))) }?;
     Ok(u64::from(data[1]) | u64::from(data[4]) << 32)
 }
 
@@ -508,10 +538,9 @@ pub fn capget() -> Result<u64, Errno> {
 pub fn capset(set: u64) -> Result<(), Errno> {
     let [low, high] = [set as u32, (set >> 32) as u32];
     let data = [low, low, 0, high, high, 0];
-    let header = Arg::Struct(CAPABILITY_HEADER.as_ptr() as usize, Filled::CapabilityHeader);
-    let sets = Arg::Capabilities(data.as_ptr() as usize, set);
+    let header = &raw const CAPABILITY_HEADER;
     // SAFETY: the kernel reads both, and keeps no pointer.
-    unsafe { enter(call!(Shut, capset, [header, sets])) }.map(drop)
+    unsafe { enter(call!(Shut, capset, CapabilityHeader(header), Sets(&raw const data))) }.map(drop)
 }
 
 /// include/uapi/linux/capability.h: _LINUX_CAPABILITY_VERSION_3, and pid 0 for ourselves.
@@ -521,47 +550,45 @@ static CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
 /// [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html). Needs no_new_privs, or
 /// CAP_SYS_ADMIN.
 pub fn seccomp_set_mode_filter(filter: &seccomp::Program) -> Result<(), Errno> {
-    let length = filter.len();
-    let program = [length, filter.as_ptr() as usize]; // struct sock_fprog: a short, then a pointer
-    let operation = Arg::Named(libc::SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER");
-    let program = Arg::Struct(program.as_ptr() as usize, Filled::Filter(length as u32));
+    // struct sock_fprog: a short, filled up, then a pointer.
+    let program = [filter.len(), filter.as_ptr() as usize];
+    let operation = libc::SECCOMP_SET_MODE_FILTER;
+    let program = &raw const program;
     // SAFETY: the kernel copies the program, and keeps no pointer.
-    unsafe { enter(call!(Shut, seccomp, [operation, Arg::Unsigned(0), program])) }.map(drop)
+    unsafe { enter(call!(Shut, seccomp, Named(operation), Unsigned(0), Filter(program))) }.map(drop)
 }
 
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)`, [keyctl(2)](
 /// https://man7.org/linux/man-pages/man2/keyctl.2.html): a new session keyring without a name.
 pub fn keyctl_join_session_keyring() -> Result<(), Errno> {
-    let operation = Arg::Named(libc::KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING");
+    let operation = libc::KEYCTL_JOIN_SESSION_KEYRING;
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, keyctl, [operation, Arg::Null])) }.map(drop)
+    unsafe { enter(call!(Shut, keyctl, Named(operation), Address(NULL))) }.map(drop)
 }
 
 /// `prlimit64(0, RLIMIT_CORE, {1, 1}, NULL)`,
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
 pub fn limit_core_dumps() -> Result<(), Errno> {
     let limit = [1_u64; 2]; // rlim_cur, rlim_max
-    let resource = Arg::Named(libc::RLIMIT_CORE as u32, "RLIMIT_CORE");
-    let limit = Arg::Struct(limit.as_ptr() as usize, Filled::LimitOfOne);
+    let (resource, limit) = (libc::RLIMIT_CORE, &raw const limit);
+    let call =
+        call!(Shut, prlimit64, Unsigned(0), Named(resource), LimitOfOne(limit), Address(NULL));
     // SAFETY: the kernel reads two words, and writes nowhere.
-    unsafe { enter(call!(Shut, prlimit64, [Arg::Unsigned(0), resource, limit, Arg::Null])) }
-        .map(drop)
+    unsafe { enter(call) }.map(drop)
 }
 
 /// `umask(mask)`, [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html). It can't fail.
 pub fn umask(mask: u32) {
     // SAFETY: the call touches no memory of ours.
-    let _infallible = unsafe { enter(call!(Shut, umask, [Arg::Umask(mask)])) };
+    let _infallible = unsafe { enter(call!(Shut, umask, Umask(mask))) };
 }
 
 /// `pipe2(fds, O_CLOEXEC)`, [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html).
 /// The end to read from, and the end to write to.
 pub fn pipe2() -> Result<[i32; 2], Errno> {
     let mut ends = [0_i32; 2];
-    let out = Arg::Out(ends.as_mut_ptr() as usize, size_of_val(&ends) as u32, Shown::Pipe);
-    let flags = Arg::Flags(O::CLOEXEC.bits(), O::TABLE);
     // SAFETY: the kernel writes two ints there, which are ours alone.
-    unsafe { enter(call!(Open, pipe2, [out, flags])) }?;
+    unsafe { enter(call!(Open, pipe2, Pipe(&raw mut ends), O(O::CLOEXEC))) }?;
     Ok(ends)
 }
 
@@ -571,11 +598,10 @@ pub fn pipe2() -> Result<[i32; 2], Errno> {
 pub fn is_unread(fd: i32) -> Result<bool, Errno> {
     let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
     let now = [0_u8; 16]; // struct timespec: no time at all
-    let fds = Arg::Out(&raw mut poll as usize, size_of_val(&poll) as u32, Shown::Poll(fd));
-    let time = Arg::Struct(now.as_ptr() as usize, Filled::NoTime);
-    let args = [fds, Arg::Unsigned(1), time, Arg::Null, Arg::Unsigned(8)];
+    let (fds, time) = (&raw mut poll, &raw const now);
+    let call = call!(Open, ppoll, Poll(fds), Unsigned(1), NoTime(time), Address(NULL), Unsigned(8));
     // SAFETY: the kernel reads and writes one pollfd, reads the time, and there is no mask.
-    unsafe { enter(call!(Open, ppoll, args)) }?;
+    unsafe { enter(call) }?;
     Ok(poll.revents & libc::POLLERR != 0)
 }
 
@@ -584,11 +610,18 @@ pub fn is_unread(fd: i32) -> Result<bool, Errno> {
 pub fn reset_signal(signal: i32) -> Result<(), Errno> {
     // The kernel's struct sigaction: handler, flags, restorer, mask. All zero is SIG_DFL.
     let default = [0_u8; 32];
-    let action = Arg::Struct(default.as_ptr() as usize, Filled::DefaultAction);
-    let args = [Arg::Signal(signal), action, Arg::Null, Arg::Unsigned(8)];
+    let action = &raw const default;
+    let call = call!(
+        Open,
+        rt_sigaction,
+        Signal(signal),
+        DefaultAction(action),
+        Address(NULL),
+        Unsigned(8),
+    );
     // SAFETY: the kernel reads at most 32 bytes (4 words on a 64-bit machine), and installs no
     // handler.
-    unsafe { enter(call!(Open, rt_sigaction, args)) }.map(drop)
+    unsafe { enter(call) }.map(drop)
 }
 
 /// `madvise(code, length, MADV_RANDOM)`, `madvise(image, length, MADV_DONTNEED)` and
@@ -598,22 +631,21 @@ pub fn reset_signal(signal: i32) -> Result<(), Errno> {
 pub fn wait4(pid: i32) -> Result<Ended, Errno> {
     let resident = Resident::of_this_program();
     let mut status = 0_i32;
-    let random = Arg::Named(libc::MADV_RANDOM as u32, "MADV_RANDOM");
+    let (random, dontneed) = (libc::MADV_RANDOM as u32, libc::MADV_DONTNEED as u32);
     let [code, length] = resident.wait;
-    let args = [Arg::Address(code), Arg::Unsigned(length), random];
+    let advice = call!(Open, madvise, Address(code), Unsigned(length), Named(random));
     // SAFETY: advice about read-ahead: no byte changes. A kernel that doesn't take it lets more of
     // us stay resident, which is no reason to abandon a container that runs.
-    let _stays_resident = unsafe { enter(call!(Open, madvise, args)) };
+    let _stays_resident = unsafe { enter(advice) };
     let [image, length] = resident.image;
     if watch::is_on() {
-        let dontneed = Arg::Named(libc::MADV_DONTNEED as u32, "MADV_DONTNEED");
-        let args = [Arg::Address(image), Arg::Unsigned(length), dontneed];
-        let out = Arg::Out(&raw mut status as usize, size_of_val(&status) as u32, Shown::Status);
+        let advice = call!(Open, madvise, Address(image), Unsigned(length), Named(dontneed));
+        let out = &raw mut status;
+        let wait = call!(Open, wait4, Signed(pid), Status(out), Unsigned(0), Address(NULL));
         // SAFETY: code and constants come back from the file; wait4 writes an int that is ours.
         unsafe {
-            let _stays_resident = enter(call!(Open, madvise, args));
-            let args = [Arg::Signed(pid as isize), out, Arg::Unsigned(0), Arg::Null];
-            enter(call!(Open, wait4, args))?;
+            let _stays_resident = enter(advice);
+            enter(wait)?;
         }
     } else {
         // SAFETY: the same two calls.
@@ -629,7 +661,7 @@ pub fn wait4(pid: i32) -> Result<Ended, Errno> {
 pub fn exit_group(status: i32) -> ! {
     loop {
         // SAFETY: nothing of ours runs afterwards. It can't fail; the loop is for the type.
-        let _never = unsafe { enter(call!(Open, exit_group, [Arg::Signed(status as isize)])) };
+        let _never = unsafe { enter(call!(Open, exit_group, Signed(status))) };
     }
 }
 
@@ -637,7 +669,7 @@ pub fn exit_group(status: i32) -> ! {
 fn exit_unseen(status: i32) -> ! {
     loop {
         // SAFETY: as in `exit_group`.
-        let _never = unsafe { raw(Sysno::exit_group, &[Arg::Signed(status as isize)]) };
+        let _never = unsafe { raw(Sysno::exit_group, [status as usize]) };
     }
 }
 

@@ -4,11 +4,10 @@
 use core::ffi::CStr;
 use syscalls::{Errno, Sysno};
 
-use super::{CWD, raw};
+use super::{AT_FDCWD, raw};
 use crate::buf::Line;
 use crate::flags::O;
 use crate::steps::Step;
-use crate::trace::Arg;
 
 /// The namespaces of /proc/self/ns, in the order in which they are told.
 const LINKS: [&CStr; 7] = [
@@ -73,18 +72,18 @@ pub(super) fn after(step: Step, mut tell: impl FnMut(&[u8])) {
 fn read_link(path: &CStr) -> Name {
     let mut target = [0; 32];
     let mut name = Name::new();
-    let (to, size) = (Arg::Address(target.as_mut_ptr() as usize), Arg::Unsigned(target.len()));
+    let to = target.as_mut_ptr() as usize;
+    let args = [AT_FDCWD as usize, path.as_ptr() as usize, to, target.len()];
     // SAFETY: the kernel writes at most `size` bytes to a buffer that is ours alone.
-    let read = unsafe { raw(Sysno::readlinkat, &[CWD, Arg::Str(path), to, size]) };
+    let read = unsafe { raw(Sysno::readlinkat, args) };
     name.push(read.ok().and_then(|length| target.get(..length)).unwrap_or(b"?"));
     name
 }
 
 fn working_directory(tell: &mut impl FnMut(&[u8])) {
     let mut path = [0; 512];
-    let args = [Arg::Address(path.as_mut_ptr() as usize), Arg::Unsigned(path.len())];
     // SAFETY: as in `read_link`. The length that it returns counts the NUL.
-    let read = unsafe { raw(Sysno::getcwd, &args) };
+    let read = unsafe { raw(Sysno::getcwd, [path.as_mut_ptr() as usize, path.len()]) };
     if let Ok(length) = read {
         let mut line = Line::<600>::new();
         line.push("the working directory is ");
@@ -131,16 +130,14 @@ fn every_line(path: &CStr, tell: &mut impl FnMut(&[u8])) {
 
 /// Gives each line to `take`, cut at 1 KiB. A file that can't be read has none.
 fn read_lines(path: &CStr, take: &mut dyn FnMut(&[u8])) {
-    let args = [CWD, Arg::Str(path), Arg::OpenFlags(O::CLOEXEC.bits())];
+    let args = [AT_FDCWD as usize, path.as_ptr() as usize, O::CLOEXEC.bits() as usize];
     // SAFETY: the kernel copies the path.
-    let Ok(fd) = (unsafe { raw(Sysno::openat, &args) }) else { return };
-    let fd = Arg::Unsigned(fd);
+    let Ok(fd) = (unsafe { raw(Sysno::openat, args) }) else { return };
     let mut line = Line::<1024>::new();
     let mut block = [0; 1024];
     loop {
-        let args = [fd, Arg::Address(block.as_mut_ptr() as usize), Arg::Unsigned(block.len())];
         // SAFETY: the kernel writes at most as much as fits.
-        match unsafe { raw(Sysno::read, &args) } {
+        match unsafe { raw(Sysno::read, [fd, block.as_mut_ptr() as usize, block.len()]) } {
             Err(Errno::EINTR) => {}
             Err(_) | Ok(0) => break,
             Ok(length) => {
@@ -156,5 +153,5 @@ fn read_lines(path: &CStr, take: &mut dyn FnMut(&[u8])) {
         }
     }
     // SAFETY: it is ours, and was just opened.
-    let _closed = unsafe { raw(Sysno::close, &[fd]) };
+    let _closed = unsafe { raw(Sysno::close, [fd]) };
 }

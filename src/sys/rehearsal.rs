@@ -5,13 +5,13 @@
 //! To answer truly where PATH or `/proc` lead inside an image that is nobody's root, look-ups go
 //! through openat2(2) with RESOLVE_IN_ROOT. Before Linux 5.6 there is none: then the answer is yes.
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
 use core::mem::size_of_val;
 use syscalls::{Errno, Sysno};
 
-use super::{CWD, raw};
+use super::{AT_FDCWD, raw};
 use crate::flags::{Clone, O};
-use crate::trace::{Arg, Call, Door};
+use crate::trace::{Call, Door};
 
 /// Where our own descriptor goes, so that those of the story have the numbers of a real run.
 const OUT_OF_THE_WAY: usize = 500;
@@ -48,52 +48,44 @@ impl Rehearsal {
     /// That of `super::enter`.
     pub unsafe fn make(&mut self, call: &Call) -> Result<usize, Errno> {
         // SAFETY: the caller's contract: it is made with its own arguments.
-        let make = || unsafe { raw(call.number, call.args) };
-        match (call.number, call.args, call.door) {
-            (Sysno::openat, _, Door::Open) => match make() {
-                Err(Errno::ENOENT) if core::mem::take(&mut self.made) => self.open_nothing(),
+        let make = || unsafe { raw(call.number(), call.registers) };
+        let [first, second, length, ..] = call.registers;
+        match (call.number(), call.signature.door) {
+            (Sysno::openat, Door::Open) => match make() {
+                Err(Errno::ENOENT) if core::mem::take(&mut self.made) => open_nothing(),
                 answer => answer,
             },
-            (Sysno::openat, ..) => self.open_nothing(),
-            (Sysno::close, ..) if self.in_child => make(), // the child is gone soon
-            (Sysno::write, &[.., Arg::Unsigned(length)], _) => Ok(length),
-            (Sysno::mkdirat, &[Arg::Fd(directory), ..], _) => {
-                self.made = directory >= 0; // in the image, and about to be opened
+            (Sysno::openat, _) => open_nothing(),
+            (Sysno::close, _) if self.in_child => make(), // the child is gone soon
+            (Sysno::write, _) => Ok(length),
+            (Sysno::mkdirat, _) => {
+                self.made = first as i32 >= 0; // in the image, and about to be opened
                 Ok(0)
             }
-            (Sysno::mount, &[_, Arg::Str(target), ..], _) => can_cover(target),
-            (Sysno::prctl, &[_, capability @ Arg::Capability(_)], Door::Shut) => {
-                is_known(capability)
+            (Sysno::mount, _) => can_cover(path(second)),
+            (Sysno::prctl, Door::Shut) if first == libc::PR_CAPBSET_DROP as usize => {
+                is_known(second)
             }
             // Where we stand is nobody's business but our own, and where we look from.
-            (Sysno::chdir, &[Arg::Str(path)], _) => self.stand_in(path),
-            (Sysno::fchdir, ..) => make(),
-            (Sysno::pivot_root | Sysno::chroot, &[Arg::Str(path), ..], _) => self.enter_root(path),
-            (Sysno::execve, &[Arg::Str(path), ..], _) => self.can_execute(path),
-            (_, _, Door::Open) => make(),
-            (_, _, Door::Shut) => Ok(0),
+            (Sysno::chdir, _) => self.stand_in(path(first)),
+            (Sysno::fchdir, _) => make(),
+            (Sysno::pivot_root | Sysno::chroot, _) => self.enter_root(path(first)),
+            (Sysno::execve, _) => self.can_execute(path(first)),
+            (_, Door::Open) => make(),
+            (_, Door::Shut) => Ok(0),
         }
     }
 
     fn enter_root(&mut self, path: &CStr) -> Result<usize, Errno> {
         if self.root.is_none() {
             let found = self.find(path, libc::O_DIRECTORY)?;
-            let command = Arg::Named(libc::F_DUPFD_CLOEXEC as u32, "F_DUPFD_CLOEXEC");
-            let args = [Arg::Fd(found), command, Arg::Unsigned(OUT_OF_THE_WAY)];
+            let args = [found as usize, libc::F_DUPFD_CLOEXEC as usize, OUT_OF_THE_WAY];
             // SAFETY: it takes a number, and touches no memory.
-            let root = unsafe { raw(Sysno::fcntl, &args) }?;
+            let root = unsafe { raw(Sysno::fcntl, args) }?;
             close(found);
             self.root = Some(root as i32);
         }
         Ok(0)
-    }
-
-    /// A descriptor with the number that the file would have had, to be written to by nobody.
-    fn open_nothing(&self) -> Result<usize, Errno> {
-        let flags = O::PATH | O::CLOEXEC;
-        let args = [CWD, Arg::Str(c"/"), Arg::OpenFlags(flags.bits())];
-        // SAFETY: the kernel copies the path.
-        unsafe { raw(Sysno::openat, &args) }
     }
 
     fn stand_in(&self, path: &CStr) -> Result<usize, Errno> {
@@ -102,7 +94,7 @@ impl Rehearsal {
             found => found?,
         };
         // SAFETY: the call touches no memory of ours.
-        let answer = unsafe { raw(Sysno::fchdir, &[Arg::Fd(directory)]) };
+        let answer = unsafe { raw(Sysno::fchdir, [directory as usize]) };
         close(directory);
         answer
     }
@@ -112,14 +104,13 @@ impl Rehearsal {
             Err(Errno::ENOSYS) => return Ok(0),
             found => found?,
         };
-        let (f_ok, x_ok) = (Arg::Signed(libc::F_OK as isize), Arg::Signed(libc::X_OK as isize));
-        let empty_path = Arg::Signed(libc::AT_EMPTY_PATH as isize);
-        let args = [Arg::Fd(file), Arg::Str(c"."), f_ok];
+        let args = [file as usize, c".".as_ptr() as usize, libc::F_OK as usize];
         // SAFETY: the kernel copies the path. `.` exists in a directory only.
-        let directory = unsafe { raw(Sysno::faccessat, &args) };
-        let args = [Arg::Fd(file), Arg::Str(c""), x_ok, empty_path];
+        let directory = unsafe { raw(Sysno::faccessat, args) };
+        let (x_ok, empty_path) = (libc::X_OK as usize, libc::AT_EMPTY_PATH as usize);
+        let args = [file as usize, c"".as_ptr() as usize, x_ok, empty_path];
         // SAFETY: as above.
-        let answer = unsafe { raw(Sysno::faccessat2, &args) };
+        let answer = unsafe { raw(Sysno::faccessat2, args) };
         close(file);
         match (directory, answer) {
             (Ok(_), _) => Err(Errno::EACCES),
@@ -130,29 +121,42 @@ impl Rehearsal {
 
     /// Opens `path` as what it would name: in the root that would be ours.
     fn find(&self, path: &CStr, flags: i32) -> Result<i32, Errno> {
-        const RESOLVE_IN_ROOT: u64 = 0x10; // include/uapi/linux/openat2.h
-        let flags = (libc::O_PATH | libc::O_CLOEXEC | flags) as u64;
+        const RESOLVE_IN_ROOT: usize = 0x10; // include/uapi/linux/openat2.h
+        let flags = (libc::O_PATH | libc::O_CLOEXEC | flags) as usize;
         let from = match self.root {
-            Some(root) if path.to_bytes().starts_with(b"/") => Arg::Fd(root),
-            Some(_) => CWD, // which is the root, wherever a path is looked up
+            Some(root) if path.to_bytes().starts_with(b"/") => root,
+            Some(_) => AT_FDCWD, // which is the root, wherever a path is looked up
             None => {
-                let args = [CWD, Arg::Str(path), Arg::OpenFlags(flags)];
+                let args = [AT_FDCWD as usize, path.as_ptr() as usize, flags];
                 // SAFETY: the kernel copies the path.
-                return unsafe { raw(Sysno::openat, &args) }.map(|fd| fd as i32);
+                return unsafe { raw(Sysno::openat, args) }.map(|fd| fd as i32);
             }
         };
         let how = [flags, 0, RESOLVE_IN_ROOT]; // struct open_how: flags, mode, resolve
-        let (at, size) = (Arg::Address(how.as_ptr() as usize), Arg::Unsigned(size_of_val(&how)));
+        let (at, size) = (how.as_ptr() as usize, size_of_val(&how));
         // SAFETY: the kernel reads the path and the three words of `how`.
-        unsafe { raw(Sysno::openat2, &[from, Arg::Str(path), at, size]) }.map(|fd| fd as i32)
+        unsafe { raw(Sysno::openat2, [from as usize, path.as_ptr() as usize, at, size]) }
+            .map(|fd| fd as i32)
     }
 }
 
+/// A path of the call that is made.
+fn path<'a>(register: usize) -> &'a CStr {
+    // SAFETY: it is asked for where the kernel expects a path, so `call!` made it from one.
+    unsafe { CStr::from_ptr(register as *const c_char) }
+}
+
+/// A descriptor with the number that the file would have had, to be written to by nobody.
+fn open_nothing() -> Result<usize, Errno> {
+    let flags = (O::PATH | O::CLOEXEC).bits() as usize;
+    // SAFETY: the kernel copies the path.
+    unsafe { raw(Sysno::openat, [AT_FDCWD as usize, c"/".as_ptr() as usize, flags]) }
+}
+
 /// PR_CAPBSET_DROP fails for a capability that the kernel doesn't know.
-fn is_known(capability: Arg) -> Result<usize, Errno> {
-    let read = Arg::Named(libc::PR_CAPBSET_READ as u32, "PR_CAPBSET_READ");
+fn is_known(capability: usize) -> Result<usize, Errno> {
     // SAFETY: the call touches no memory.
-    unsafe { raw(Sysno::prctl, &[read, capability]) }.map(|_| 0)
+    unsafe { raw(Sysno::prctl, [libc::PR_CAPBSET_READ as usize, capability]) }.map(|_| 0)
 }
 
 /// What our own /proc and /sys would have is what the host's have. (Elsewhere nothing is asked:
@@ -162,12 +166,12 @@ fn can_cover(target: &CStr) -> Result<usize, Errno> {
     if !path.starts_with(b"/proc/") && !path.starts_with(b"/sys/") {
         return Ok(0);
     }
-    let args = [CWD, Arg::Str(target), Arg::Signed(libc::F_OK as isize)];
+    let args = [AT_FDCWD as usize, target.as_ptr() as usize, libc::F_OK as usize];
     // SAFETY: the kernel copies the path.
-    unsafe { raw(Sysno::faccessat, &args) }
+    unsafe { raw(Sysno::faccessat, args) }
 }
 
 fn close(fd: i32) {
     // SAFETY: it is ours, and was just opened.
-    let _closed = unsafe { raw(Sysno::close, &[Arg::Fd(fd)]) };
+    let _closed = unsafe { raw(Sysno::close, [fd as usize]) };
 }

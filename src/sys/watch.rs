@@ -18,13 +18,13 @@ use syscalls::{Errno, Sysno};
 
 use super::observe;
 use super::rehearsal::Rehearsal;
-use super::{STDERR, STDOUT, raw};
+use super::{AT_FDCWD, NULL, STDERR, STDOUT, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
 use crate::flags::{Map, O, Prot};
 use crate::script::Script;
 use crate::steps::Step;
-use crate::trace::{self, Arg, Call, Door, Known, Outcome, Text, Word};
+use crate::trace::{self, Call, Door, Known, Signature, Text, Word};
 
 /// What to print for each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +118,11 @@ fn set_watch(watch: *mut Watch) {
 
 /// Memory for a watch: `mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`.
 fn new_watch() -> Result<&'static mut Watch, Errno> {
-    let protection = Arg::Flags((Prot::READ | Prot::WRITE).bits(), Prot::TABLE);
-    let flags = Arg::Flags((Map::PRIVATE | Map::ANONYMOUS).bits(), Map::TABLE);
-    let size = Arg::Unsigned(size_of::<Watch>());
-    let args = [Arg::Null, size, protection, flags, Arg::Fd(-1), Arg::Unsigned(0)];
+    let protection = (Prot::READ | Prot::WRITE).bits() as usize;
+    let flags = (Map::PRIVATE | Map::ANONYMOUS).bits() as usize;
+    let args = [NULL, size_of::<Watch>(), protection, flags, usize::MAX, 0];
     // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
-    let address = unsafe { raw(Sysno::mmap, &args) }?;
+    let address = unsafe { raw(Sysno::mmap, args) }?;
     // SAFETY: fresh memory, aligned to a page, ours alone and for good; zero is a valid `Watch`.
     Ok(unsafe { &mut *(address as *mut Watch) })
 }
@@ -168,19 +167,17 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
 /// A FIFO that nobody reads is an error (ENXIO), not a wait: hence O_NONBLOCK, until it is open.
 fn open_file(path: &CStr) -> Result<i32, Errno> {
     let flags = O::WRONLY | O::CREAT | O::TRUNC | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;
-    let path = Arg::Str(path);
-    let args = [Arg::Fd(libc::AT_FDCWD), path, Arg::OpenFlags(flags.bits()), Arg::Octal(0o666)];
+    let args = [AT_FDCWD as usize, path.as_ptr() as usize, flags.bits() as usize, 0o666];
     // SAFETY: the kernel copies the path and keeps no pointer.
-    let mut fd = unsafe { raw(Sysno::openat, &args) }?;
+    let mut fd = unsafe { raw(Sysno::openat, args) }?;
     if fd <= STDERR as usize {
         // Where the caller had closed one of the three, we are not to take its place.
-        let command = Arg::Named(libc::F_DUPFD_CLOEXEC as u32, "F_DUPFD_CLOEXEC");
+        let args = [fd, libc::F_DUPFD_CLOEXEC as usize, STDERR as usize + 1];
         // SAFETY: it takes a number, and touches no memory.
-        fd = unsafe { raw(Sysno::fcntl, &[Arg::Unsigned(fd), command, Arg::Fd(STDERR + 1)]) }?;
+        fd = unsafe { raw(Sysno::fcntl, args) }?;
     }
-    let set_flags = Arg::Named(libc::F_SETFL as u32, "F_SETFL");
     // SAFETY: F_SETFL takes a number: no flag, so that a slow reader is waited for.
-    unsafe { raw(Sysno::fcntl, &[Arg::Unsigned(fd), set_flags, Arg::Unsigned(0)]) }?;
+    unsafe { raw(Sysno::fcntl, [fd, libc::F_SETFL as usize, 0]) }?;
     Ok(fd as i32)
 }
 
@@ -257,16 +254,21 @@ fn told(step: Step) {
 /// # Safety
 /// That of `super::enter`.
 #[inline(never)]
-pub(super) unsafe fn enter(call: &Call) -> Result<usize, Errno> {
+pub(super) unsafe fn enter(
+    signature: &'static Signature,
+    registers: [usize; 6],
+) -> Result<usize, Errno> {
     let watch = watch();
-    let leaves = matches!(call.number, Sysno::execve | Sysno::exit_group);
+    let call = &described(signature, registers);
+    let number = signature.number;
+    let leaves = matches!(number, Sysno::execve | Sysno::exit_group);
     if leaves {
         watch.compose(call, None); // afterwards there may be nobody to do it
     }
-    if call.number == Sysno::exit_group {
-        watch.conclude(call.number, None, 0);
+    if number == Sysno::exit_group {
+        watch.conclude(number, None, 0);
     }
-    watch.becoming = call.number == Sysno::execve;
+    watch.becoming = number == Sysno::execve;
     watch.began = now();
     let result = if watch.rehearsal.is_on() {
         // SAFETY: the caller's contract, for the calls that a rehearsal makes.
@@ -277,44 +279,42 @@ pub(super) unsafe fn enter(call: &Call) -> Result<usize, Errno> {
     };
     let took = now().saturating_sub(watch.began);
     if !leaves {
-        // SAFETY: `compose` asks for the memory of an `Arg::Out` of this call, if it succeeded.
-        let memory = |at, size| unsafe { memory(at, size) };
-        watch.compose(call, Some(Outcome { result, memory: &memory }));
+        watch.compose(call, Some(result));
     }
     watch.becoming = false;
     if watch.format == Format::Shell && result.is_err() {
         return result; // a shell does what worked
     }
-    let pretended = watch.rehearsal.is_on() && call.door == Door::Shut;
-    watch.conclude(call.number, (!pretended).then_some(result), took);
-    if call.number == Sysno::execve && watch.rehearsal.is_on() && result.is_ok() {
+    let pretended = watch.rehearsal.is_on() && signature.door == Door::Shut;
+    watch.conclude(number, (!pretended).then_some(result), took);
+    if number == Sysno::execve && watch.rehearsal.is_on() && result.is_ok() {
         watch.script.end();
         super::exit_unseen(0); // the command would run now
     }
     result
 }
 
-/// What the kernel wrote to a buffer of the call that was just made.
-///
-/// # Safety
-/// `address` and `size` are those of an `Arg::Out`, of a call that succeeded.
-unsafe fn memory(address: usize, size: usize) -> &'static [u8] {
-    // SAFETY: the wrapper that described the buffer still holds it; nobody writes to it now.
-    unsafe { slice::from_raw_parts(address as *const u8, size) }
+/// A call for those who tell it. They ask for the memory that its kinds say there is: before the
+/// call what the kernel reads, and what it wrote once it succeeded.
+fn described<'a>(signature: &'static Signature, registers: [usize; 6]) -> Call<'a> {
+    // SAFETY: `call!` made each register from what its kind says, and the wrapper still holds it;
+    // nobody writes to it now.
+    let memory = |at: usize, size| unsafe { slice::from_raw_parts(at as *const u8, size) };
+    Call { signature, registers, memory }
 }
 
 /// The clone begins; its second line is `after_clone`'s. A rehearsal makes no namespaces.
 /// Returns the flags to clone with.
-pub(super) fn before_clone(call: &Call, flags: u64) -> u64 {
+pub(super) fn before_clone((signature, [stack, flags]): (&'static Signature, [usize; 2])) -> u64 {
     let watch = watch();
     if watch.explain {
         watch.namespaces.remember();
     }
-    watch.compose(call, None);
+    watch.compose(&described(signature, [stack, flags, 0, 0, 0, 0]), None);
     watch.break_off();
     watch.clone_began = now();
     watch.in_child = true;
-    if watch.rehearsal.is_on() { watch.rehearsal.clone_flags() } else { flags }
+    if watch.rehearsal.is_on() { watch.rehearsal.clone_flags() } else { flags as u64 }
 }
 
 pub(super) fn after_clone(result: Result<usize, Errno>) {
@@ -339,26 +339,28 @@ impl Watch {
     /// # Safety
     /// That of `super::enter`.
     unsafe fn make(&mut self, call: &Call) -> Result<usize, Errno> {
-        match (call.number, call.args) {
-            (Sysno::close_range, &[Arg::Unsigned(first), last, flags]) if self.own_file => {
+        let number = call.number();
+        // SAFETY: the caller's contract.
+        let make = || unsafe { raw(number, call.registers) };
+        match number {
+            Sysno::close_range if self.own_file => {
+                let [first, last, flags, ..] = call.registers;
                 let spared = self.fd as usize; // above 2, as `first` is
-                let below = [Arg::Unsigned(first), Arg::Unsigned(spared - 1), flags];
-                let above = [Arg::Unsigned(spared + 1), last, flags];
                 // SAFETY: the two ranges close nothing that the one would not.
                 unsafe {
-                    let below = if first < spared { raw(call.number, &below) } else { Ok(0) };
-                    below.and_then(|_| raw(call.number, &above))
+                    if first < spared {
+                        raw(number, [first, spared - 1, flags])?;
+                    }
+                    raw(number, [spared + 1, last, flags])
                 }
             }
-            (Sysno::execve, args) => {
+            Sysno::execve => {
                 exchange_actions(&self.callers);
-                // SAFETY: the caller's contract.
-                let result = unsafe { raw(call.number, args) };
+                let result = make();
                 exchange_actions(&[IGNORE; QUIET.len()]); // it failed, and we go on
                 result
             }
-            // SAFETY: the caller's contract.
-            (number, args) => unsafe { raw(number, args) },
+            _ => make(),
         }
     }
 
@@ -405,11 +407,11 @@ impl Watch {
             }
             Format::Json => {
                 self.begin_object();
-                self.line.push(",\"call\":\"").push(call.name).push("\",\"args\":[");
-                for (number, arg) in call.args.iter().enumerate() {
-                    self.line.push(if number == 0 { "\"" } else { ",\"" });
+                self.line.push(",\"call\":\"").push(call.signature.name()).push("\",\"args\":[");
+                for at in call.arguments() {
+                    self.line.push(if at == 0 { "\"" } else { ",\"" });
                     self.word.clear();
-                    trace::argument(&mut self.word, *arg, known);
+                    trace::argument(&mut self.word, call, at, known);
                     trace::json_text(&mut self.line, self.word.as_bytes());
                     self.line.push("\"");
                 }
@@ -556,13 +558,10 @@ impl Watch {
 fn exchange_actions(actions: &[Action; QUIET.len()]) -> [Action; QUIET.len()] {
     let mut before = [[0; 4]; QUIET.len()];
     for ((signal, new), old) in QUIET.iter().zip(actions).zip(&mut before) {
-        let new = Arg::Address(new.as_ptr() as usize);
-        let old = Arg::Address(old.as_mut_ptr() as usize);
+        let args = [*signal as usize, new.as_ptr() as usize, old.as_mut_ptr() as usize, 8];
         // SAFETY: both are as large as the kernel's struct. The handler is the caller's own, or
         // SIG_IGN. It can't fail: these signals may be ignored.
-        let _infallible = unsafe {
-            raw(Sysno::rt_sigaction, &[Arg::Signal(*signal), new, old, Arg::Unsigned(8)])
-        };
+        let _infallible = unsafe { raw(Sysno::rt_sigaction, args) };
     }
     before
 }
@@ -570,23 +569,22 @@ fn exchange_actions(actions: &[Action; QUIET.len()]) -> [Action; QUIET.len()] {
 /// Somebody made our stderr non-blocking, and it is full.
 fn wait_for_room(fd: i32) {
     let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-    let fds = Arg::Address(&raw mut poll as usize);
+    let args = [&raw mut poll as usize, 1, NULL, NULL];
     // SAFETY: the kernel reads and writes one pollfd; no time-out and no mask. If it fails, the
     // next write says why.
-    let _next_write_tells =
-        unsafe { raw(Sysno::ppoll, &[fds, Arg::Unsigned(1), Arg::Null, Arg::Null]) };
+    let _next_write_tells = unsafe { raw(Sysno::ppoll, args) };
 }
 
 fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     // SAFETY: the kernel reads `len` bytes and keeps no pointer.
-    unsafe { raw(Sysno::write, &[Arg::Fd(fd), Arg::Bytes(bytes), Arg::Unsigned(bytes.len())]) }
+    unsafe { raw(Sysno::write, [fd as usize, bytes.as_ptr() as usize, bytes.len()]) }
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.
 fn now() -> u64 {
     let mut time = [0_u64; 2]; // struct timespec of a 64-bit machine: seconds, nanoseconds
-    let args = [Arg::Signed(libc::CLOCK_MONOTONIC as isize), Arg::Address(&raw mut time as usize)];
+    let args = [libc::CLOCK_MONOTONIC as usize, &raw mut time as usize];
     // SAFETY: the kernel writes two words there. This clock exists on every kernel.
-    let _infallible = unsafe { raw(Sysno::clock_gettime, &args) };
+    let _infallible = unsafe { raw(Sysno::clock_gettime, args) };
     time[0] * 1_000_000_000 + time[1]
 }
