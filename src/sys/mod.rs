@@ -62,6 +62,33 @@ unsafe fn enter<const N: usize>(call: (&'static Signature, [usize; N])) -> Resul
     })
 }
 
+/// Makes a call that answers with 0, or with why not.
+///
+/// # Safety
+/// As for `enter`.
+#[inline(always)]
+unsafe fn act<const N: usize>(call: (&'static Signature, [usize; N])) -> Result<(), Errno> {
+    let (signature, given) = call;
+    let [a, b, c, ..] = six(given);
+    // SAFETY: the caller's contract.
+    unsafe { if N <= 3 { act_three(a, b, c, signature) } else { enter(call).map(drop) } }
+}
+
+/// What became of it, in two registers.
+///
+/// # Safety
+/// As for `enter`.
+#[inline(never)]
+unsafe fn act_three(
+    a: usize,
+    b: usize,
+    c: usize,
+    signature: &'static Signature,
+) -> Result<(), Errno> {
+    // SAFETY: the caller's contract.
+    Errno::from_ret(unsafe { pass_three(a, b, c, signature) }).map(drop)
+}
+
 /// The kernel ignores registers beyond a call's own arguments.
 #[inline(always)]
 fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
@@ -171,7 +198,7 @@ pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
 /// `close(fd)`, [close(2)](https://man7.org/linux/man-pages/man2/close.2.html).
 pub fn close(fd: i32) -> Result<(), Errno> {
     // SAFETY: descriptors are plain numbers here; no object of ours owns one.
-    unsafe { enter(call!(Shut, close, Fd(fd))) }.map(drop)
+    unsafe { act(call!(Shut, close, Fd(fd))) }
 }
 
 /// `close_range(first, ~0, 0)`,
@@ -179,8 +206,7 @@ pub fn close(fd: i32) -> Result<(), Errno> {
 pub fn close_range_from(first: u32) -> Result<(), Errno> {
     let (first, last) = (first as usize, u32::MAX as usize);
     // SAFETY: as in `close`.
-    unsafe { enter(call!(Shut, close_range, Unsigned(first), Unsigned(last), Unsigned(0))) }
-        .map(drop)
+    unsafe { act(call!(Shut, close_range, Unsigned(first), Unsigned(last), Unsigned(0))) }
 }
 
 /// `getdents64(fd, dirp, count)`,
@@ -196,7 +222,7 @@ pub fn getdents64(fd: i32, entries: &mut [u8]) -> Result<usize, Errno> {
 /// With a final slash in `path`: is a directory there? It leaves no descriptor behind.
 pub fn exists(path: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Open, faccessat, Fd(AT_FDCWD), Str(path), Named(F_OK))) }.map(drop)
+    unsafe { act(call!(Open, faccessat, Fd(AT_FDCWD), Str(path), Named(F_OK))) }
 }
 
 /// `readlinkat(AT_FDCWD, path, buf, size)`,
@@ -221,7 +247,7 @@ pub fn getcwd(path: &mut [u8]) -> Result<&[u8], Errno> {
 /// [mkdir(2)](https://man7.org/linux/man-pages/man2/mkdir.2.html). The umask is taken from `mode`.
 pub fn mkdirat(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, mkdirat, Fd(directory), Str(path), Octal(mode))) }.map(drop)
+    unsafe { act(call!(Shut, mkdirat, Fd(directory), Str(path), Octal(mode))) }
 }
 
 /// `mknodat(AT_FDCWD, path, S_IFCHR | mode, makedev(major, minor))`,
@@ -230,8 +256,7 @@ pub fn mkdirat(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
 pub fn mknodat(path: &CStr, mode: u32, device: [u8; 2]) -> Result<(), Errno> {
     let mode = libc::S_IFCHR | mode;
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode), Device(device))) }
-        .map(drop)
+    unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode), Device(device))) }
 }
 
 /// `mknodat(AT_FDCWD, path, S_IFREG | mode, 0)`,
@@ -240,14 +265,14 @@ pub fn mknodat(path: &CStr, mode: u32, device: [u8; 2]) -> Result<(), Errno> {
 pub fn make_file(path: &CStr, mode: u32) -> Result<(), Errno> {
     let mode = libc::S_IFREG | mode;
     // SAFETY: as in `openat`. For a file the kernel ignores the fourth argument.
-    unsafe { enter(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode))) }.map(drop)
+    unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode))) }
 }
 
 /// `symlinkat(target, AT_FDCWD, path)`,
 /// [symlink(2)](https://man7.org/linux/man-pages/man2/symlink.2.html).
 pub fn symlinkat(target: &CStr, path: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, symlinkat, Str(target), Fd(AT_FDCWD), Str(path))) }.map(drop)
+    unsafe { act(call!(Shut, symlinkat, Str(target), Fd(AT_FDCWD), Str(path))) }
 }
 
 /// `read(fd, buf, count)`, [read(2)](https://man7.org/linux/man-pages/man2/read.2.html).
@@ -262,7 +287,7 @@ pub fn read(fd: i32, bytes: &mut [u8]) -> Result<&[u8], Errno> {
 /// `ENOTDIR` for what else is open, `EBADF` for what is not.
 pub fn is_directory(fd: i32) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Open, faccessat, Fd(fd), Str(c"."), Named(F_OK))) }.map(drop)
+    unsafe { act(call!(Open, faccessat, Fd(fd), Str(c"."), Named(F_OK))) }
 }
 
 /// `newfstatat(AT_FDCWD, path, &stat, flags)`,
@@ -288,7 +313,7 @@ pub fn ioctl_tcgets(fd: i32) -> Result<(), Errno> {
     let mut termios = MaybeUninit::<libc::termios>::uninit();
     let request = libc::TCGETS as u32;
     // SAFETY: the kernel writes its `struct termios` there, and nobody reads it.
-    unsafe { enter(call!(Open, ioctl, Fd(fd), Named(request), Struct(&raw mut termios))) }.map(drop)
+    unsafe { act(call!(Open, ioctl, Fd(fd), Named(request), Struct(&raw mut termios))) }
 }
 
 // --- the container -----------------------------------------------------------------------------
@@ -298,7 +323,7 @@ pub fn ioctl_tcgets(fd: i32) -> Result<(), Errno> {
 /// Takes bytes, not a C string: the kernel counts, it does not look for NUL.
 pub fn sethostname(name: &[u8]) -> Result<(), Errno> {
     // SAFETY: the kernel copies `len` bytes and keeps no pointer.
-    unsafe { enter(call!(Shut, sethostname, Bytes(name), Unsigned(name.len()))) }.map(drop)
+    unsafe { act(call!(Shut, sethostname, Bytes(name), Unsigned(name.len()))) }
 }
 
 /// `mount("none", target, NULL, flags, NULL)`,
@@ -350,7 +375,7 @@ fn mount(
 ) -> Result<(), Errno> {
     let call = call!(Shut, mount, Str(source), Str(target), Str(fstype), Ms(flags), Data(data));
     // SAFETY: the kernel copies the strings and keeps no pointer.
-    unsafe { enter(call) }.map(drop)
+    unsafe { act(call) }
 }
 
 /// `mount_setattr(AT_FDCWD, path, AT_RECURSIVE, {attr_set=flags}, 32)`,
@@ -369,7 +394,7 @@ pub fn mount_setattr(path: &CStr, flags: MountAttr) -> Result<(), Errno> {
         Unsigned(size),
     );
     // SAFETY: the kernel reads the path and the four words, and keeps no pointer.
-    unsafe { enter(call) }.map(drop)
+    unsafe { act(call) }
 }
 
 /// `statfs(path, &buf)`, [statfs(2)](https://man7.org/linux/man-pages/man2/statfs.2.html): the
@@ -396,34 +421,34 @@ pub fn mount_flags_of(path: &CStr) -> Result<Ms, Errno> {
 /// `umount2(target, flags)`, [umount(2)](https://man7.org/linux/man-pages/man2/umount.2.html).
 pub fn umount2(target: &CStr, flags: Mnt) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, umount2, Str(target), Mnt(flags))) }.map(drop)
+    unsafe { act(call!(Shut, umount2, Str(target), Mnt(flags))) }
 }
 
 /// `pivot_root(new_root, put_old)`,
 /// [pivot_root(2)](https://man7.org/linux/man-pages/man2/pivot_root.2.html).
 pub fn pivot_root(new_root: &CStr, put_old: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, pivot_root, Str(new_root), Str(put_old))) }.map(drop)
+    unsafe { act(call!(Shut, pivot_root, Str(new_root), Str(put_old))) }
 }
 
 /// `chroot(path)`, [chroot(2)](https://man7.org/linux/man-pages/man2/chroot.2.html).
 /// Leaves the working directory where it was.
 pub fn chroot(path: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, chroot, Str(path))) }.map(drop)
+    unsafe { act(call!(Shut, chroot, Str(path))) }
 }
 
 /// `chdir(path)`, [chdir(2)](https://man7.org/linux/man-pages/man2/chdir.2.html).
 pub fn chdir(path: &CStr) -> Result<(), Errno> {
     // SAFETY: as in `openat`.
-    unsafe { enter(call!(Shut, chdir, Str(path))) }.map(drop)
+    unsafe { act(call!(Shut, chdir, Str(path))) }
 }
 
 /// `fchdir(fd)`, [chdir(2)](https://man7.org/linux/man-pages/man2/chdir.2.html).
 /// An `O_PATH` descriptor will do, since Linux 3.5.
 pub fn fchdir(fd: i32) -> Result<(), Errno> {
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, fchdir, Fd(fd))) }.map(drop)
+    unsafe { act(call!(Shut, fchdir, Fd(fd))) }
 }
 
 // --- processes ---------------------------------------------------------------------------------
@@ -477,7 +502,7 @@ pub fn execve(path: &CStr, argv: Strings, envp: Strings) -> Result<Infallible, E
 pub fn prctl_set_pdeathsig(signal: i32) -> Result<(), Errno> {
     let option = libc::PR_SET_PDEATHSIG as u32;
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, prctl, Named(option), Signal(signal))) }.map(drop)
+    unsafe { act(call!(Shut, prctl, Named(option), Signal(signal))) }
 }
 
 /// `prctl(PR_SET_DUMPABLE, 0)`,
@@ -488,7 +513,7 @@ pub fn prctl_set_undumpable() -> Result<(), Errno> {
     const SUID_DUMP_DISABLE: u32 = 0; // include/linux/sched/coredump.h
     let option = libc::PR_SET_DUMPABLE as u32;
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, prctl, Named(option), Named(SUID_DUMP_DISABLE))) }.map(drop)
+    unsafe { act(call!(Shut, prctl, Named(option), Named(SUID_DUMP_DISABLE))) }
 }
 
 /// `prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)`, [PR_SET_NO_NEW_PRIVS(2const)](
@@ -499,7 +524,7 @@ pub fn prctl_set_no_new_privs() -> Result<(), Errno> {
     let call =
         call!(Shut, prctl, Named(option), Unsigned(1), Unsigned(0), Unsigned(0), Unsigned(0));
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call) }.map(drop)
+    unsafe { act(call) }
 }
 
 /// `prctl(PR_CAPBSET_READ, capability)`,
@@ -518,7 +543,7 @@ pub fn prctl_capbset_read(capability: u32) -> Result<bool, Errno> {
 pub fn prctl_capbset_drop(capability: u32) -> Result<(), Errno> {
     let option = libc::PR_CAPBSET_DROP as u32;
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, prctl, Named(option), Capability(capability))) }.map(drop)
+    unsafe { act(call!(Shut, prctl, Named(option), Capability(capability))) }
 }
 
 /// `capget({_LINUX_CAPABILITY_VERSION_3, 0}, data)`,
@@ -540,7 +565,7 @@ pub fn capset(set: u64) -> Result<(), Errno> {
     let data = [low, low, 0, high, high, 0];
     let header = &raw const CAPABILITY_HEADER;
     // SAFETY: the kernel reads both, and keeps no pointer.
-    unsafe { enter(call!(Shut, capset, CapabilityHeader(header), Sets(&raw const data))) }.map(drop)
+    unsafe { act(call!(Shut, capset, CapabilityHeader(header), Sets(&raw const data))) }
 }
 
 /// include/uapi/linux/capability.h: _LINUX_CAPABILITY_VERSION_3, and pid 0 for ourselves.
@@ -555,7 +580,7 @@ pub fn seccomp_set_mode_filter(filter: &seccomp::Program) -> Result<(), Errno> {
     let operation = libc::SECCOMP_SET_MODE_FILTER;
     let program = &raw const program;
     // SAFETY: the kernel copies the program, and keeps no pointer.
-    unsafe { enter(call!(Shut, seccomp, Named(operation), Unsigned(0), Filter(program))) }.map(drop)
+    unsafe { act(call!(Shut, seccomp, Named(operation), Unsigned(0), Filter(program))) }
 }
 
 /// `keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)`, [keyctl(2)](
@@ -563,7 +588,7 @@ pub fn seccomp_set_mode_filter(filter: &seccomp::Program) -> Result<(), Errno> {
 pub fn keyctl_join_session_keyring() -> Result<(), Errno> {
     let operation = libc::KEYCTL_JOIN_SESSION_KEYRING;
     // SAFETY: the call touches no memory of ours.
-    unsafe { enter(call!(Shut, keyctl, Named(operation), Address(NULL))) }.map(drop)
+    unsafe { act(call!(Shut, keyctl, Named(operation), Address(NULL))) }
 }
 
 /// `prlimit64(0, RLIMIT_CORE, {1, 1}, NULL)`,
@@ -574,7 +599,7 @@ pub fn limit_core_dumps() -> Result<(), Errno> {
     let call =
         call!(Shut, prlimit64, Unsigned(0), Named(resource), LimitOfOne(limit), Address(NULL));
     // SAFETY: the kernel reads two words, and writes nowhere.
-    unsafe { enter(call) }.map(drop)
+    unsafe { act(call) }
 }
 
 /// `umask(mask)`, [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html). It can't fail.
@@ -621,7 +646,7 @@ pub fn reset_signal(signal: i32) -> Result<(), Errno> {
     );
     // SAFETY: the kernel reads at most 32 bytes (4 words on a 64-bit machine), and installs no
     // handler.
-    unsafe { enter(call) }.map(drop)
+    unsafe { act(call) }
 }
 
 /// `madvise(code, length, MADV_RANDOM)`, `madvise(image, length, MADV_DONTNEED)` and
