@@ -9,6 +9,7 @@ use syscalls::Sysno;
 
 use crate::buf::{Buffer, Line};
 use crate::flags::{Clone, Ms};
+use crate::packed::{Packed, Text, packed};
 use crate::trace::{self, Call};
 
 /// What of the calls so far the later lines depend on.
@@ -57,7 +58,7 @@ impl Script {
             Sysno::clone => {
                 self.inside = true;
                 line.push("exec unshare --fork --kill-child");
-                push_chosen(line, call.registers[1], &UNSHARE);
+                push_chosen(line, call.registers[1], UNSHARE);
                 line.push(" sh -euc '\n");
             }
             _ if !self.inside => {}
@@ -66,12 +67,12 @@ impl Script {
                 // Not recursive: mount(8) learnt that late. Few images have mounts in them.
                 line.push("mount -o remount,bind");
                 // The low bits are those of MS_.
-                push_chosen(line, call.half(call.registers[3]) as usize, &OPTIONS);
-                quote_path(line.push(" "), call.text(1)).push("\n");
+                push_chosen(line, call.half(call.registers[3]) as usize, OPTIONS);
+                fill(line, packed!(" @1\n").text(), call);
             }
             Sysno::mknodat if third as u32 & libc::S_IFMT == libc::S_IFCHR => {
                 let device = call.registers[3] as u64;
-                quote_path(line.push("mknod -m 666 "), call.text(1)).push(" c ");
+                fill(line, packed!("mknod -m 666 @1 c ").text(), call);
                 line.push_decimal(device >> 8).push(" ").push_decimal(device & 0xff).push("\n");
             }
             // `.` is where pivot_root has brought us.
@@ -81,14 +82,14 @@ impl Script {
                 self.directory.push(call.text(0));
             }
             Sysno::openat if third & libc::O_PATH as usize != 0 => {
-                self.open(line, call.text(1));
+                self.open(line, call);
                 return;
             }
             Sysno::fchdir if self.there => {}
             Sysno::fchdir => drop(line.push(TO_ROOT)),
             Sysno::mkdirat => {
                 line.push(if first as i32 >= 0 { TO_ROOT } else { "" });
-                fill(line, "mkdir -m =2 @1\n", call);
+                fill(line, packed!("mkdir -m =2 @1\n").text(), call);
             }
             Sysno::keyctl | Sysno::prlimit64 | Sysno::seccomp | Sysno::capset => {
                 trace::call(line.push("# no command does this: "), call, None);
@@ -96,23 +97,25 @@ impl Script {
             }
             Sysno::execve => self.execute(line, call),
             Sysno::exit_group => {
-                fill(line, "exit =0\n'\n", call);
+                fill(line, packed!("exit =0\n'\n").text(), call);
                 self.end();
             }
             number => {
-                let found = SIMPLE.iter().find(|(simple, _)| *simple == number);
-                fill(line, found.map_or("", |(_, text)| text), call);
+                let (numbers, texts) = SIMPLE;
+                if let Some(at) = numbers.iter().position(|simple| *simple == number) {
+                    fill(line, texts.part(at), call);
+                }
             }
         }
         self.there = false;
     }
 
     /// First of all the image; then a directory in it, where no link is followed.
-    fn open(&mut self, line: &mut Buffer, path: &[u8]) {
+    fn open(&mut self, line: &mut Buffer, call: &Call) {
         if self.root_open {
-            quote_path(line.push("cd \"$root\"\n[ ! -L "), path).push(" ]\n");
+            fill(line, packed!("cd \"$root\"\n[ ! -L @1 ]\n").text(), call);
         }
-        change_directory(line, path);
+        fill(line, packed!("cd @1\n").text(), call);
         line.push(if self.root_open { "" } else { "root=$PWD\n" });
         self.there = self.root_open;
         self.root_open = true;
@@ -153,25 +156,54 @@ impl Default for Script {
     }
 }
 
-/// The calls that one line does, with their arguments: `=0` as strace(1) shows it, `@0` a path,
-/// `%0` another word.
-const SIMPLE: [(Sysno, &str); 7] = [
-    (Sysno::sethostname, "hostname -- %0\n"),
-    (Sysno::umask, "umask =0\n"),
-    (Sysno::mknodat, "touch @1\n"),
-    (Sysno::symlinkat, "ln -s %0 @2\n"),
-    (Sysno::chdir, "cd @0\n"),
-    (
-        Sysno::pivot_root,
-        "pivot_root . .\ncd /  # of the image, and so are the programs from here on\nhash -r\n",
-    ),
-    (Sysno::umount2, "umount -l @0\n"),
-];
+/// Declares a list of numbers, and a text for each.
+macro_rules! texts {
+    ($(#[$doc:meta])* $name:ident: [$type:ty] = $($number:expr => $text:literal,)*) => {
+        $(#[$doc])*
+        const $name: (&[$type], Packed) = (&[$($number),*], packed!($($text),*));
+    };
+}
 
-fn fill(line: &mut Buffer, text: &str, call: &Call) {
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut argument = || usize::from(rest.next().unwrap_or(0).wrapping_sub(b'0'));
+texts! {
+    /// The calls that a few words do, see `fill`.
+    SIMPLE: [Sysno] =
+    Sysno::sethostname => "hostname -- %0\n",
+    Sysno::umask => "umask =0\n",
+    Sysno::mknodat => "touch @1\n",
+    Sysno::symlinkat => "ln -s %0 @2\n",
+    Sysno::chdir => "cd @0\n",
+    Sysno::pivot_root => "pivot_root . .\n\
+        cd /  # of the image, and so are the programs from here on\n\
+        hash -r\n",
+    Sysno::umount2 => "umount -l @0\n",
+}
+
+texts! {
+    /// The options of unshare(1), and the flags that they stand for.
+    UNSHARE: [u64] =
+    Clone::NEWUSER.bits() => " --user --map-root-user",
+    Clone::NEWUTS.bits() => " --uts",
+    Clone::NEWPID.bits() => " --pid",
+    Clone::NEWNS.bits() => " --mount --propagation unchanged",
+    Clone::NEWIPC.bits() => " --ipc",
+    Clone::NEWNET.bits() => " --net",
+    Clone::NEWCGROUP.bits() => " --cgroup",
+}
+
+texts! {
+    /// The options of mount(8).
+    OPTIONS: [u64] =
+    Ms::RDONLY.bits() => ",ro",
+    Ms::NOSUID.bits() => ",nosuid",
+    Ms::NODEV.bits() => ",nodev",
+    Ms::NOEXEC.bits() => ",noexec",
+}
+
+/// A text with arguments of the call in it: `=0` as strace(1) shows it, `@0` a path, `%0` another
+/// word.
+fn fill(line: &mut Buffer, mut text: Text, call: &Call) {
+    while let Some(byte) = text.next() {
+        let mut argument = || usize::from(text.next().unwrap_or(0).wrapping_sub(b'0'));
         match byte {
             b'=' => trace::argument(line, call, argument(), None),
             b'@' => drop(quote_path(line, call.text(argument()))),
@@ -181,28 +213,11 @@ fn fill(line: &mut Buffer, text: &str, call: &Call) {
     }
 }
 
-/// The options of unshare(1), and the flags that they stand for.
-const UNSHARE: [(u64, &str); 7] = [
-    (Clone::NEWUSER.bits(), " --user --map-root-user"),
-    (Clone::NEWUTS.bits(), " --uts"),
-    (Clone::NEWPID.bits(), " --pid"),
-    (Clone::NEWNS.bits(), " --mount --propagation unchanged"),
-    (Clone::NEWIPC.bits(), " --ipc"),
-    (Clone::NEWNET.bits(), " --net"),
-    (Clone::NEWCGROUP.bits(), " --cgroup"),
-];
-
-/// The options of mount(8).
-const OPTIONS: [(u64, &str); 4] = [
-    (Ms::RDONLY.bits(), ",ro"),
-    (Ms::NOSUID.bits(), ",nosuid"),
-    (Ms::NODEV.bits(), ",nodev"),
-    (Ms::NOEXEC.bits(), ",noexec"),
-];
-
-fn push_chosen(line: &mut Buffer, flags: usize, options: &[(u64, &str)]) {
-    for (flag, option) in options {
-        line.push(if flags as u64 & flag != 0 { option } else { "" });
+fn push_chosen(line: &mut Buffer, flags: usize, (bits, options): (&[u64], Packed)) {
+    for (at, flag) in bits.iter().enumerate() {
+        if flags as u64 & flag != 0 {
+            line.push_each(options.part(at));
+        }
     }
 }
 
@@ -210,16 +225,16 @@ fn mount(line: &mut Buffer, call: &Call) {
     let [_, _, fstype, flags, data, _] = call.registers;
     let has = |flag: Ms| flags as u64 & flag.bits() != 0;
     if fstype != 0 {
-        fill(line, "mount -t %2 -o rw", call);
-        push_chosen(line, flags, &OPTIONS);
+        fill(line, packed!("mount -t %2 -o rw").text(), call);
+        push_chosen(line, flags, OPTIONS);
         if data != 0 {
             line.push(",").push(call.text(4)); // ours, and plain
         }
-        fill(line, " %2", call);
+        fill(line, packed!(" %2").text(), call);
     } else if has(Ms::PRIVATE) {
         line.push("mount --make-rprivate");
     } else if has(Ms::REMOUNT) {
-        push_chosen(line.push("mount -o remount,bind"), flags, &OPTIONS);
+        push_chosen(line.push("mount -o remount,bind"), flags, OPTIONS);
     } else {
         line.push(match (has(Ms::BIND), has(Ms::REC)) {
             (true, true) => "mount --rbind ",
@@ -228,11 +243,7 @@ fn mount(line: &mut Buffer, call: &Call) {
         });
         quote_path(line, call.text(0));
     }
-    fill(line, " @1\n", call);
-}
-
-fn change_directory(line: &mut Buffer, path: &[u8]) {
-    quote_path(line.push("cd "), path).push("\n");
+    fill(line, packed!(" @1\n").text(), call);
 }
 
 /// A path, which must look like one: neither an option, nor `-`, nor a name for CDPATH.
@@ -251,7 +262,7 @@ fn quote<'a>(line: &'a mut Buffer, word: &[u8]) -> &'a mut Buffer {
     for &byte in word {
         if byte == b'\'' {
             // Inside: out of the quotes, an escaped quote, and back in.
-            line.push(QUOTE).push("\\").push(QUOTE).push(QUOTE);
+            line.push(r"'\''\'\'''\''");
         } else {
             line.push([byte]);
         }

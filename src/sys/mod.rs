@@ -141,7 +141,17 @@ fn answer(result: Result<usize, Errno>) -> usize {
 unsafe fn raw<const N: usize>(number: Sysno, given: [usize; N]) -> Result<usize, Errno> {
     let [a, b, c, d, e, f] = six(given);
     // SAFETY: the caller's contract.
-    Errno::from_ret(unsafe { raw_answer(a, b, c, d, e, f, number) })
+    Errno::from_ret(unsafe {
+        if N <= 3 { raw_three(a, b, c, number) } else { raw_answer(a, b, c, d, e, f, number) }
+    })
+}
+
+/// # Safety
+/// As for `enter`.
+#[inline(never)]
+unsafe fn raw_three(a: usize, b: usize, c: usize, number: Sysno) -> usize {
+    // SAFETY: the caller's contract.
+    unsafe { raw_answer(a, b, c, 0, 0, 0, number) }
 }
 
 /// The one place where the kernel is entered.

@@ -406,8 +406,8 @@ impl Watch {
                 trace::call(&mut self.line, call, known);
             }
             Format::Json => {
-                self.begin_object();
-                self.line.push(",\"call\":\"").push(call.signature.name()).push("\",\"args\":[");
+                self.begin_object("call", call.signature.name());
+                self.line.push("\",\"args\":[");
                 for at in call.arguments() {
                     self.line.push(if at == 0 { "\"" } else { ",\"" });
                     self.word.clear();
@@ -476,18 +476,20 @@ impl Watch {
                 self.line.push(who).push("<... ").push(name).push(" resumed>)");
             }
             Format::Json => {
-                self.begin_object();
-                self.line.push(",\"call\":\"").push(name).push("\",\"part\":\"resumed\"");
+                self.begin_object("call", name.as_bytes());
+                self.line.push("\",\"part\":\"resumed\"");
             }
         }
     }
 
-    fn begin_object(&mut self) {
+    /// An object, up to the end of the text `value`, which needs no escape.
+    fn begin_object(&mut self, key: &str, value: &[u8]) {
         let who = self.who().trim_ascii_end();
-        self.line.push("{\"who\":\"").push(who).push("\"");
+        self.line.push("{\"who\":\"").push(who);
         if let Some(step) = self.step {
-            self.line.push(",\"step\":\"").push_each(step.name()).push("\"");
+            self.line.push("\",\"step\":\"").push_each(step.name());
         }
+        self.line.push("\",\"").push(key).push("\":\"").push(value);
     }
 
     /// Words between the calls: a reason, or what has changed.
@@ -506,8 +508,7 @@ impl Watch {
     fn tell_remark(&mut self) {
         self.line.clear();
         if self.format == Format::Json {
-            self.begin_object();
-            self.line.push(",\"remark\":\"");
+            self.begin_object("remark", b"");
             trace::json_text(&mut self.line, self.word.as_bytes());
             self.line.push("\"}\n");
         } else {
