@@ -292,8 +292,15 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
             octal(line, value & !(libc::S_IFMT as usize), 1);
         }
         Kind::Device => {
-            line.push("makedev(").push_hex(bits >> 8).push(", ");
-            if bits & 0xff == 0 { line.push("0") } else { line.push_hex(bits & 0xff) }.push(")");
+            for (before, number) in [("makedev(", bits >> 8), (", ", bits & 0xff)] {
+                line.push(before);
+                if number == 0 {
+                    line.push("0")
+                } else {
+                    line.push_hex(number)
+                };
+            }
+            line.push(")");
         }
         Kind::Capability => capability(line, value as u32),
         _ => structure(line, call, kind, value, returned),
@@ -303,15 +310,9 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
 fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returned: usize) {
     let half = |at: usize| call.half(address + at);
     match kind {
-        Kind::DefaultAction => drop(line.push("{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}")),
-        Kind::NoTime => drop(line.push("{tv_sec=0, tv_nsec=0}")),
-        Kind::LimitOfOne => drop(line.push("{rlim_cur=1, rlim_max=1}")),
-        Kind::CapabilityHeader => {
-            line.push("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}");
-        }
         Kind::MountAttr => {
             flag_word(line.push("{attr_set="), half(0).into(), flags::MountAttr::TABLE);
-            line.push(", attr_clr=0, propagation=0, userns_fd=0}");
+            line.push_each(packed!(", attr_clr=0, propagation=0, userns_fd=0}").text());
         }
         Kind::Filter => {
             line.push("{len=").push_decimal(half(0).into()).push(", filter=");
@@ -341,7 +342,17 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
             line.push_hex(address as u64).push(" /* ").push_decimal(entries.count() as u64);
             line.push(" entries */");
         }
-        _ => drop(line.push("{...}")),
+        _ => drop(line.push_each(always_the_same(kind).text())),
+    }
+}
+
+fn always_the_same(kind: Kind) -> Packed {
+    match kind {
+        Kind::DefaultAction => packed!("{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}"),
+        Kind::NoTime => packed!("{tv_sec=0, tv_nsec=0}"),
+        Kind::LimitOfOne => packed!("{rlim_cur=1, rlim_max=1}"),
+        Kind::CapabilityHeader => packed!("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"),
+        _ => packed!("{...}"),
     }
 }
 

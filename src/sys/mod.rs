@@ -16,7 +16,7 @@ use syscalls::{Errno, Sysno, syscall};
 use crate::arch::{self, Strings};
 use crate::flags::{Clone, Ended, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
-use crate::trace::Signature;
+use crate::trace::{Call, Signature};
 
 use memory::Resident;
 pub use memory::{Arena, Stack, map_memory};
@@ -152,6 +152,16 @@ unsafe fn raw<const N: usize>(number: Sysno, given: [usize; N]) -> Result<usize,
 unsafe fn raw_three(a: usize, b: usize, c: usize, number: Sysno) -> usize {
     // SAFETY: the caller's contract.
     unsafe { raw_answer(a, b, c, 0, 0, 0, number) }
+}
+
+/// A call of the story, as it is.
+///
+/// # Safety
+/// As for `enter`.
+#[inline(never)]
+unsafe fn make(call: &Call) -> Result<usize, Errno> {
+    // SAFETY: the caller's contract.
+    unsafe { raw(call.number(), call.registers) }
 }
 
 /// The one place where the kernel is entered.

@@ -9,7 +9,7 @@ use core::ffi::{CStr, c_char};
 use core::mem::size_of_val;
 use syscalls::{Errno, Sysno};
 
-use super::{AT_FDCWD, raw};
+use super::{AT_FDCWD, make, raw};
 use crate::flags::{Clone, O};
 use crate::trace::{Call, Door};
 
@@ -48,7 +48,7 @@ impl Rehearsal {
     /// That of `super::enter`.
     pub unsafe fn make(&mut self, call: &Call) -> Result<usize, Errno> {
         // SAFETY: the caller's contract: it is made with its own arguments.
-        let make = || unsafe { raw(call.number(), call.registers) };
+        let make = || unsafe { make(call) };
         let [first, second, length, ..] = call.registers;
         match (call.number(), call.signature.door) {
             (Sysno::openat, Door::Open) => match make() {

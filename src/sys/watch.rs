@@ -18,7 +18,7 @@ use syscalls::{Errno, Sysno};
 
 use super::observe;
 use super::rehearsal::Rehearsal;
-use super::{AT_FDCWD, NULL, STDERR, STDOUT, raw};
+use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
 use crate::flags::{Map, O, Prot};
@@ -72,13 +72,16 @@ pub(super) struct Watch {
     /// The steps that were told, a bit each: a step may be taken on both sides of the clone.
     told: u64,
     /// The caller's dispositions of `QUIET`, as rt_sigaction(2) gave them.
-    callers: [Action; QUIET.len()],
+    callers: Actions,
 }
 
 /// The kernel's struct sigaction of a 64-bit machine: handler, flags, restorer, mask.
 type Action = [u64; 4];
 
-const IGNORE: Action = [1, 0, 0, 0]; // SIG_IGN
+/// Of each signal of `QUIET`.
+type Actions = [Action; QUIET.len()];
+
+const IGNORED: Actions = [[1, 0, 0, 0]; QUIET.len()]; // SIG_IGN
 
 /// What a write may be answered with: a trace that can't be written ends, the container doesn't.
 const QUIET: [i32; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
@@ -143,7 +146,7 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
     if orders.rehearse {
         watch.rehearsal.begin();
     }
-    watch.callers = exchange_actions(&[IGNORE; QUIET.len()]);
+    exchange_actions(&IGNORED, &mut watch.callers);
     set_watch(watch);
     if watch.format == Format::Shell {
         watch.line.push(Script::HEAD);
@@ -339,11 +342,8 @@ impl Watch {
     /// # Safety
     /// That of `super::enter`.
     unsafe fn make(&mut self, call: &Call) -> Result<usize, Errno> {
-        let number = call.number();
-        // SAFETY: the caller's contract.
-        let make = || unsafe { raw(number, call.registers) };
-        match number {
-            Sysno::close_range if self.own_file => {
+        match call.number() {
+            number @ Sysno::close_range if self.own_file => {
                 let [first, last, flags, ..] = call.registers;
                 let spared = self.fd as usize; // above 2, as `first` is
                 // SAFETY: the two ranges close nothing that the one would not.
@@ -355,12 +355,14 @@ impl Watch {
                 }
             }
             Sysno::execve => {
-                exchange_actions(&self.callers);
-                let result = make();
-                exchange_actions(&[IGNORE; QUIET.len()]); // it failed, and we go on
+                exchange_actions(&self.callers, &mut Actions::default());
+                // SAFETY: the caller's contract.
+                let result = unsafe { make(call) };
+                exchange_actions(&IGNORED, &mut self.callers); // it failed, and we go on
                 result
             }
-            _ => make(),
+            // SAFETY: the caller's contract.
+            _ => unsafe { make(call) },
         }
     }
 
@@ -551,20 +553,19 @@ impl Watch {
         if self.rehearsal.is_on() {
             super::exit_unseen(crate::error::EXIT_FAILURE); // its account is all that it is for
         }
-        exchange_actions(&self.callers); // the command is not to inherit ours
+        // The command is not to inherit ours.
+        exchange_actions(&self.callers, &mut Actions::default());
     }
 }
 
-/// Sets what is done about the signals of `QUIET`; returns what was done before.
-fn exchange_actions(actions: &[Action; QUIET.len()]) -> [Action; QUIET.len()] {
-    let mut before = [[0; 4]; QUIET.len()];
-    for ((signal, new), old) in QUIET.iter().zip(actions).zip(&mut before) {
+/// Sets what is done about the signals of `QUIET`, and notes what was done before.
+fn exchange_actions(actions: &Actions, before: &mut Actions) {
+    for ((signal, new), old) in QUIET.iter().zip(actions).zip(before) {
         let args = [*signal as usize, new.as_ptr() as usize, old.as_mut_ptr() as usize, 8];
         // SAFETY: both are as large as the kernel's struct. The handler is the caller's own, or
         // SIG_IGN. It can't fail: these signals may be ignored.
         let _infallible = unsafe { raw(Sysno::rt_sigaction, args) };
     }
-    before
 }
 
 /// Somebody made our stderr non-blocking, and it is full.
