@@ -91,6 +91,7 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     if mounts.masked {
         mounts::mask()?;
     }
+    mounts::finish_dev(mounts)?;
     skippable(Step::Place, || {
         for (step, path) in [(Step::Dev, c"/dev"), (Step::Proc, c"/proc"), (Step::Sys, c"/sys")] {
             // What was skipped is the host's, and stays there.

@@ -207,7 +207,7 @@ fn mount(line: &mut Buffer, args: &[Arg]) {
             quote(line.push(" "), fstype.to_bytes());
         }
         _ if has(Ms::PRIVATE) => drop(line.push("mount --make-rprivate")),
-        _ if has(Ms::REMOUNT) => options(line.push("mount -o remount,bind"), flags),
+        _ if has(Ms::REMOUNT) => options(line.push("mount -o remount,bind,rw"), flags),
         (Arg::Str(source), _) => {
             line.push(match (has(Ms::BIND), has(Ms::REC)) {
                 (true, true) => "mount --rbind ",
