@@ -217,9 +217,25 @@ fn words(text: &str) -> Vec<Vec<String>> {
             let is_day = std::mem::replace(&mut after_month, is_month(word));
             if is_day || is_month(word) { "DATE".to_owned() } else { plain(word) }
         };
-        line.split_whitespace().map(word).collect::<Vec<_>>()
+        without_descriptors(line.split_whitespace().map(word).collect())
     });
     lines.filter(|line| !line.is_empty()).collect()
+}
+
+/// With `--bare`, which numbers are free depends on the caller.
+fn without_descriptors(mut line: Vec<String>) -> Vec<String> {
+    let digit = |letter: char| letter.is_ascii_digit();
+    for at in 0..line.len() {
+        let call = line[at].starts_with("openat(") || line[at].starts_with("fchdir(");
+        if call {
+            line[at] = line[at].replace(digit, "FD");
+        }
+        let result = at > 0 && line[at - 1] == "=";
+        if result && line.iter().any(|word| word.starts_with("openat(")) {
+            line[at] = line[at].replace(digit, "FD");
+        }
+    }
+    line
 }
 
 fn is_month(word: &str) -> bool {
