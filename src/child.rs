@@ -76,7 +76,6 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     }
     // With which rights. From here on nothing is mounted any more.
     if let Some(privileges) = &plan.privileges {
-        skippable(Step::HideMemory, || sys::prctl_set_undumpable().on(c"dumpable"))?;
         privileges::limit(privileges)?;
     }
     // As what.

@@ -541,7 +541,7 @@ pub fn keyctl_join_session_keyring() -> Result<(), Errno> {
 /// [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
 pub fn limit_core_dumps() -> Result<(), Errno> {
     let limit = [1_u64; 2]; // rlim_cur, rlim_max
-    let resource = Arg::Named(libc::RLIMIT_CORE as u32, "RLIMIT_CORE");
+    let resource = Arg::Named(libc::RLIMIT_CORE, "RLIMIT_CORE");
     let limit = Arg::Struct(limit.as_ptr() as usize, Filled::LimitOfOne);
     // SAFETY: the kernel reads two words, and writes nowhere.
     unsafe { enter(call!(Shut, prlimit64, [Arg::Unsigned(0), resource, limit, Arg::Null])) }
