@@ -130,7 +130,8 @@ fn mounts(options: &Options, namespaces: Clone) -> Result<Mounts, Error<'static>
     Ok(Mounts {
         borrowed: own_user,
         own_network: !own_user || namespaces.contains(Clone::NEWNET),
-        console: step(Step::Dev, || Ok(sys::ioctl_tcgets(sys::STDIN).is_ok()))?,
+        console: !sys::skips(Step::Dev)
+            && step(Step::Dev, || Ok(sys::ioctl_tcgets(sys::STDIN).is_ok()))?,
         own_ipc: namespaces.contains(Clone::NEWIPC),
         own_cgroup: namespaces.contains(Clone::NEWCGROUP),
         masked: !options.privileged,
