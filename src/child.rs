@@ -76,7 +76,6 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     }
     // With which rights. From here on nothing is mounted any more.
     if let Some(privileges) = &plan.privileges {
-        skippable(Step::HideMemory, || sys::prctl_set_undumpable().on(c"dumpable"))?;
         privileges::limit(privileges)?;
     }
     // As what.
@@ -91,6 +90,7 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     if mounts.masked {
         mounts::mask()?;
     }
+    mounts::finish_dev(mounts)?;
     skippable(Step::Place, || {
         for (step, path) in [(Step::Dev, c"/dev"), (Step::Proc, c"/proc"), (Step::Sys, c"/sys")] {
             // What was skipped is the host's, and stays there.

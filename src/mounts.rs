@@ -35,6 +35,10 @@ const MQUEUE: &CStr = c"/dev/mqueue";
 const PROC: &CStr = c"/proc";
 const SYS: &CStr = c"/sys";
 
+/// An empty directory that can't be written to, until something is mounted there (`finish_dev`):
+/// a mask that costs no file system of its own.
+const NOTHING: &CStr = PTS;
+
 /// By name: where it is made, and where in the host's `/dev` it is.
 struct Device {
     path: &'static CStr,
@@ -74,25 +78,33 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
         sys::chdir(DEV).on(DEV)?; // the host's: what can't be made is borrowed from there
         sys::umask(0);
         let flags = Ms::NOSUID | Ms::NOEXEC;
-        sys::mount_with(c"tmpfs", DEV, flags, c"mode=755,size=64k").on(DEV)?;
+        sys::mount_with(c"tmpfs", DEV, flags, c"mode=755,size=64m").on(DEV)?;
         for device in &DEVICES {
             make_device(device, mounts.borrowed).on(device.path)?;
         }
         for &[target, link] in &LINKS {
             sys::symlinkat(target, link).on(link)?;
         }
-        for directory in [PTS, SHM, MQUEUE] {
-            sys::mkdirat(sys::AT_FDCWD, directory, 0o755).on(directory)?;
+        for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
+            sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
         }
         if mounts.console {
             let console = c"/dev/console";
             sys::make_file(console, 0o600).on(console)?;
             sys::mount_bind(c"/proc/self/fd/0", console, Ms::empty()).on(console)?;
         }
-        no_more_devices(mounts.borrowed).on(DEV)?;
+        no_more_devices(mounts.borrowed).on(DEV)
+    })
+}
+
+/// What is in `/dev` but no device, once its empty directories have served as masks.
+pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
+    skippable(Step::Dev, || {
         let options = if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS };
-        sys::mount_with(c"devpts", PTS, flags, options).on(PTS)?;
-        sys::mount_with(c"tmpfs", SHM, INERT, c"mode=1777,size=64m").on(SHM)?;
+        sys::mount_with(c"devpts", PTS, Ms::NOSUID | Ms::NOEXEC, options).on(PTS)?;
+        // The same file system, by a mount that may be written to, and has no devices.
+        sys::mount_bind(SHM, SHM, Ms::empty()).on(SHM)?;
+        sys::mount_flags(SHM, INERT).on(SHM)?;
         if mounts.own_ipc {
             sys::mount_new(c"mqueue", MQUEUE, INERT).on(MQUEUE)?;
         }
@@ -161,7 +173,7 @@ pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
 /// The host's own sysfs may be the very same one, and is not mounted on itself (EBUSY): so
 /// something else comes between the two.
 fn new_sys(flags: Ms) -> Result<(), Errno> {
-    sys::mount_new(c"tmpfs", SYS, flags)?;
+    sys::mount_bind(NOTHING, SYS, Ms::empty())?;
     let mounted = sys::mount_new(c"sysfs", SYS, flags);
     if mounted.is_err() {
         sys::umount2(SYS, Mnt::DETACH)?;
@@ -174,7 +186,7 @@ fn borrow_sys() -> Result<(), Errno> {
     sys::mount_bind(SYS, SYS, Ms::REC)?;
     let inert = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     match sys::mount_setattr(SYS, inert) {
-        Err(Errno::ENOSYS) => sys::mount_new(c"tmpfs", SYS, INERT | Ms::RDONLY),
+        Err(Errno::ENOSYS) => sys::mount_bind(NOTHING, SYS, Ms::empty()),
         answer => answer,
     }
 }
@@ -210,7 +222,7 @@ pub fn mask() -> Result<(), Error<'static>> {
             where_there(sys::mount_bind(c"/dev/null", file, Ms::empty())).on(file)?;
         }
         for &directory in &HIDDEN_DIRECTORIES {
-            where_there(sys::mount_new(c"tmpfs", directory, INERT | Ms::RDONLY)).on(directory)?;
+            where_there(sys::mount_bind(NOTHING, directory, Ms::empty())).on(directory)?;
         }
         for &path in &READ_ONLY {
             let bound = sys::mount_bind(path, path, Ms::empty());

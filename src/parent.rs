@@ -11,6 +11,7 @@ use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
 use crate::options::{self, Banner, DryRun, Options, Request, Study};
+use crate::packed::packed;
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
 use crate::sys::{self, Format, Orders, skippable, step};
@@ -184,14 +185,16 @@ fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
 }
 
 /// What is off, where anything is.
+#[inline(never)] // a large frame, and not on the way to the wait
 fn print_unsealed(options: &Options) {
-    if options.bare {
-        say(b"not sealed (--bare): every capability, no filter, the host's /sys and the image's \
-              /dev; for images that you trust\n");
-    } else if options.privileged {
-        say(b"not sealed (--privileged): every capability, no filter, nothing masked; for images \
-              that you trust\n");
-    }
+    let what = match (options.bare, options.privileged) {
+        (true, _) => packed!("bare: nothing is sealed; all capabilities, no filter, no /dev"),
+        (_, true) => packed!("privileged: all capabilities, no filter, nothing masked"),
+        _ => return,
+    };
+    let mut line = Text::new();
+    line.push_each(what.text());
+    say(line.end());
 }
 
 #[inline(never)] // a large frame, and not on the way to the wait

@@ -96,7 +96,10 @@ impl<'a> Plan<'a> {
             },
             hostname,
             root,
-            mounts: if options.bare { None } else { Some(mounts(options, namespaces)) },
+            mounts: match root {
+                Root::Image(_) if !options.bare => Some(mounts(options, namespaces)?),
+                _ => None,
+            },
             privileges: if sealed(options) { Some(privileges(options)?) } else { None },
             workdir: match (options.workdir, root) {
                 (None, Root::Host) => Some(c"/"), // nothing else takes us there
@@ -122,16 +125,17 @@ fn default_namespaces(process: &Process) -> Clone {
     if process.euid == 0 { all } else { all | Clone::NEWUSER }
 }
 
-fn mounts(options: &Options, namespaces: Clone) -> Mounts {
+fn mounts(options: &Options, namespaces: Clone) -> Result<Mounts, Error<'static>> {
     let own_user = namespaces.contains(Clone::NEWUSER);
-    Mounts {
+    Ok(Mounts {
         borrowed: own_user,
         own_network: !own_user || namespaces.contains(Clone::NEWNET),
-        console: sys::ioctl_tcgets(sys::STDIN).is_ok(),
+        console: !sys::skips(Step::Dev)
+            && step(Step::Dev, || Ok(sys::ioctl_tcgets(sys::STDIN).is_ok()))?,
         own_ipc: namespaces.contains(Clone::NEWIPC),
         own_cgroup: namespaces.contains(Clone::NEWCGROUP),
         masked: !options.privileged,
-    }
+    })
 }
 
 /// An image is sealed in, with `--bare` excepted. A command on the host's own root is one of the

@@ -57,6 +57,7 @@ pub fn limit(privileges: &Privileges) -> Result<(), Error<'static>> {
         sys::umask(0o022);
         Ok(())
     })?;
+    skippable(Step::HideMemory, || sys::prctl_set_undumpable().on(c"dumpable"))?;
     if !privileges.new_privs {
         skippable(Step::NoNewPrivs, || sys::prctl_set_no_new_privs().on(c"no_new_privs"))?;
     }
