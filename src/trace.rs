@@ -9,6 +9,7 @@ use crate::buf::{Buffer, Line};
 use crate::caps;
 use crate::errno::push_errno;
 use crate::flags::{self, Ended, Table};
+use crate::packed::Texts;
 
 /// One argument: a path of PATH_MAX, each byte of it as `\377`.
 pub type Word = Line<{ 4 * libc::PATH_MAX as usize + 8 }>;
@@ -163,7 +164,7 @@ pub fn call(line: &mut Buffer, call: &Call, known: Known) {
 }
 
 /// `3`, `-1 ENOENT (No such file or directory)`
-pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
+pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>, texts: &Texts) {
     match result {
         Ok(address) if number == Sysno::mmap => line.push_hex(address as u64),
         Ok(mask) if number == Sysno::umask => {
@@ -171,7 +172,7 @@ pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
             line
         }
         Ok(number) => line.push_decimal(number as u64),
-        Err(errno) => push_errno(line.push("-1 "), errno),
+        Err(errno) => push_errno(line.push("-1 "), errno, texts),
     };
 }
 
@@ -325,7 +326,7 @@ fn flag_word(line: &mut Buffer, bits: u64, table: &Table) {
     let mut separator = "";
     for (name, value) in table.flags() {
         if value != 0 && rest & value == value {
-            line.push(separator).push(table.prefix).push_each(name);
+            line.push(separator).push(table.prefix).push(name);
             separator = "|";
             rest &= !value;
         }
