@@ -25,7 +25,7 @@ SKIPPED = $(CURDIR)/target/skipped-tests
 # Handed to the recipes: a mirror, a suite other than the recipe's, a keyring.
 export MIRROR SUITE KEYRING
 
-.PHONY: all program image test lint bench compare generate dictionary docs install clean distclean help
+.PHONY: all program image test lint bench compare generate docs install clean distclean help
 .PHONY: trusty jessie bookworm binfmt-remove
 
 all: program image ## the two that follow: what plain `make` does
@@ -73,12 +73,6 @@ generate: ## write the manual page and the completions, to target/
 	$(GENERATE) bash > $(GENERATED)/tinyctr.bash
 	$(GENERATE) zsh > $(GENERATED)/_tinyctr
 	$(GENERATE) fish > $(GENERATED)/tinyctr.fish
-
-dictionary: ## write src/packed/dictionary.in again, from the texts
-	@rootfs/need cargo cc
-	@install -d target
-	$(GENERATE) dictionary > target/dictionary.in
-	install -m 644 target/dictionary.in src/packed/dictionary.in
 
 docs: ## write docs/syscalls.md again, from the code
 	@rootfs/need cargo cc

@@ -3,14 +3,17 @@
 //! They stand here rather than in `.cargo/config.toml`, because a `RUSTFLAGS` in the environment
 //! silently replaces what is written there.
 //!
-//! And a table that is packed here, since the `syscalls` crate has it only as code.
+//! And the texts of the program, which are collected and packed here (src/packed).
 
-use std::{env, fs, path::Path};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use syscalls::Errno;
 
-#[path = "src/packed/pairs.rs"]
-mod pairs;
+#[path = "src/packed/model.rs"]
+mod model;
+#[path = "src/packed/pack.rs"]
+mod pack;
 
 /// What the `libc` crate asks the linker for. We use its types and constants alone, so each of
 /// them is an empty archive: libc code can't get in, not even by mistake.
@@ -41,10 +44,9 @@ const FLAGS: [&str; 10] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/packed");
+    println!("cargo::rerun-if-changed=src");
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    fs::write(Path::new(&out).join("errno.packed"), errno_table())
-        .expect("the table can be written");
+    write_texts(Path::new(&out));
     for name in EMPTY {
         let archive = Path::new(&out).join(format!("lib{name}.a"));
         fs::write(&archive, EMPTY_ARCHIVE).expect("the empty archive can be written");
@@ -61,18 +63,82 @@ fn main() {
     }
 }
 
-/// Name and text of every errno from 1 on, each a part of one packed text: far less than the match
-/// that they are in `syscalls`, and read-only data that is not resident until it is needed.
-fn errno_table() -> Vec<u8> {
-    /// MAX_ERRNO of include/linux/err.h; the highest that has a name comes much earlier.
-    const MAX: i32 = 4095;
-    let known = |number| Errno::new(number).name_and_description();
-    let last = (1..=MAX).rfind(|number| known(*number).is_some()).unwrap_or(0);
-    let rows = (1..=last).map(|number| known(number).unwrap_or(("", "")));
+// --- texts ---------------------------------------------------------------------------------------
+
+/// All texts, each with NUL: as they are, where each begins, and packed.
+fn write_texts(out: &Path) {
+    let mut texts = vec![errnos()];
+    for file in sources(Path::new("src")) {
+        let source = fs::read_to_string(&file).expect("a source can be read");
+        // A test asks for texts that are there.
+        let program = source.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(&source);
+        for call in program.split("packed!(").skip(1) {
+            let text = literals(call).join(&char::from(model::PART).to_string());
+            if !text.is_empty() && !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+    }
+    let mut plain = Vec::new();
+    let mut starts = Vec::new();
+    for text in texts {
+        assert!(
+            text.bytes().all(|byte| matches!(byte, b' '..0x7f | b'\n' | model::PART)),
+            "{text}"
+        );
+        starts.push(u16::try_from(plain.len()).expect("64 KiB of texts and no more"));
+        plain.extend(text.into_bytes());
+        plain.push(0);
+    }
+    fs::write(out.join("texts.starts"), format!("{starts:?}")).expect("a list can be written");
+    fs::write(out.join("texts.packed"), pack::pack(&plain)).expect("texts can be written");
+    fs::write(out.join("texts.plain"), plain).expect("texts can be written");
+}
+
+/// In an order that is the same everywhere.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory of sources can be read");
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("it can be read").path()).collect();
+    paths.sort();
+    let files = paths.into_iter().flat_map(|path| match path.is_dir() {
+        true => sources(&path),
+        false => vec![path],
+    });
+    files.filter(|path| path.extension().is_some_and(|it| it == "rs")).collect()
+}
+
+/// The string literals that `source` begins with, with commas between them. What this reads
+/// otherwise than the compiler does is not found by `packed!`, and doesn't compile.
+fn literals(source: &str) -> Vec<String> {
+    let mut literals = Vec::new();
+    let mut rest = source.trim_start();
+    while let Some(inside) = rest.strip_prefix('"') {
+        let mut literal = String::new();
+        let mut chars = inside.chars();
+        while let Some(char) = chars.next() {
+            match char {
+                '"' => break,
+                '\\' => match chars.next() {
+                    Some('n') => literal.push('\n'),
+                    Some('\n') => chars = chars.as_str().trim_start().chars(),
+                    Some(char) => literal.push(char),
+                    None => {}
+                },
+                char => literal.push(char),
+            }
+        }
+        literals.push(literal);
+        rest = chars.as_str().trim_start().trim_start_matches(',').trim_start();
+    }
+    literals
+}
+
+/// Name and text of every errno that has one, each a part: far less than the match that they are
+/// in `syscalls`. Behind the hole (src/errno.rs) they go on as if there were none.
+fn errnos() -> String {
+    let rows = (1..=133).chain(512..=531).map(Errno::new);
+    let rows = rows.map(|errno| errno.name_and_description().unwrap_or(("", "")));
     let parts: Vec<&str> = rows.flat_map(|(name, text)| [name, text]).collect();
-    let mut table = parts.join(&char::from(pairs::PART).to_string()).into_bytes();
-    let length = pairs::pack(&mut table);
-    table.truncate(length);
-    table.push(0);
-    table
+    parts.join(&char::from(model::PART).to_string())
 }

@@ -78,11 +78,6 @@ impl Buffer {
         self
     }
 
-    pub fn push_each(&mut self, bytes: impl Iterator<Item = u8>) -> &mut Self {
-        bytes.for_each(|byte| self.push_byte(byte));
-        self
-    }
-
     fn push_bytes(&mut self, text: &[u8]) {
         for &byte in text {
             self.push_byte(byte);

@@ -11,7 +11,7 @@ use syscalls::Errno;
 use crate::arch::ThinCStr;
 use crate::buf::Buffer;
 use crate::errno::push_errno;
-use crate::packed::{Packed, Text, packed};
+use crate::packed::{Packed, Text, Texts, packed};
 use crate::steps::Step;
 
 /// tinyctr itself failed; the command did not run.
@@ -25,7 +25,7 @@ pub const EXIT_SIGNAL: i32 = 128;
 
 /// Declares what we refuse by ourselves: its name, why, and what the user can do about it.
 macro_rules! refusals {
-    ($($name:ident = $($text:literal),+;)*) => {
+    ($($name:ident = $text:expr;)*) => {
         /// What we refuse by ourselves, before asking the kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Refusal {
@@ -33,45 +33,60 @@ macro_rules! refusals {
         }
 
         /// In the order of `Refusal`.
-        const REFUSALS: &[Packed] = &[$(packed!($($text),+),)*];
+        const REFUSALS: &[Packed] = &[$($text,)*];
     };
 }
 
 refusals! {
     // Options, by themselves.
-    UnknownOption = "unknown option", "see tinyctr --help";
-    NotYet = "not yet in this version";
-    NeedsValue = "needs a value";
-    TakesNoValue = "takes no value";
+    UnknownOption = packed!("unknown option", "see tinyctr --help");
+    NotYet = packed!("not yet in this version");
+    NeedsValue = packed!("needs a value");
+    TakesNoValue = packed!("takes no value");
     // Their values.
-    NoSuchNamespaces = "no such list of namespaces",
-        "--ns takes uts,pid,mnt,ipc,net,user,cgroup (some of them), or none";
-    NoSuchCapability = "no such capability",
-        "names as in capabilities(7), with or without CAP_, separated by commas; or all";
-    NoSuchProfile = "a profile is default or none";
-    NoSuchDryRun = "a dry run knows only sh";
-    NoSuchStep = "no step that can be left out",
+    NoSuchNamespaces = packed!(
+        "no such list of namespaces",
+        "--ns takes uts,pid,mnt,ipc,net,user,cgroup (some of them), or none",
+    );
+    NoSuchCapability = packed!(
+        "no such capability",
+        "names as in capabilities(7), with or without CAP_, separated by commas; or all",
+    );
+    NoSuchProfile = packed!("a profile is default or none");
+    NoSuchDryRun = packed!("a dry run knows only sh");
+    NoSuchStep = packed!(
+        "no step that can be left out",
         "--skip takes close, sigchld, ids, parent, keyring, oom, core, hostname, private, nodev, \
          dev, proc, sys, mask, place, pivot, leave, workdir, umask, memory, new-privs, seccomp or \
-         caps";
-    VariableWithoutName = "a variable needs a name";
-    HostnameEmpty = "empty";
-    HostnameTooLong = "longer than 64 bytes";
+         caps",
+    );
+    VariableWithoutName = packed!("a variable needs a name");
+    HostnameEmpty = packed!("empty");
+    HostnameTooLong = packed!("longer than 64 bytes");
     // What does not go together.
-    SkipUnseen = "needs --trace or --explain, being for study only";
-    ScriptOfThat = "a script is not JSON, and leaves no step out";
-    BareAlready =
+    SkipUnseen = packed!("needs --trace or --explain, being for study only");
+    ScriptOfThat = packed!("a script is not JSON, and leaves no step out");
+    BareAlready = packed!(
         "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
-         change";
-    HostnameShared = "needs the uts namespace (--ns)";
-    MountsShared = "an image needs the mnt namespace",
-        "add mnt to --ns; or --bare, for a chroot that root can leave again";
+         change",
+    );
+    HostnameShared = packed!("needs the uts namespace (--ns)");
+    MountsShared = packed!(
+        "an image needs the mnt namespace",
+        "add mnt to --ns; or --bare, for a chroot that root can leave again",
+    );
     // The image.
-    ImageMissing = "missing", "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help";
-    ImageEmpty = "empty", "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help";
-    ImageIsFile = "a single-file image was found: not yet in this version";
+    ImageMissing = packed!(
+        "missing",
+        "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help",
+    );
+    ImageEmpty = packed!(
+        "empty",
+        "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help",
+    );
+    ImageIsFile = packed!("a single-file image was found: not yet in this version");
     // A mistake of ours.
-    PlanOutgrown = "the plan outgrew its measure";
+    PlanOutgrown = packed!("the plan outgrew its measure");
 }
 
 /// Why a step failed.
@@ -123,25 +138,25 @@ impl<'a> Error<'a> {
     }
 
     /// `tinyctr: STEP: OBJECT: ERRNO (its text)`, and the newline.
-    pub fn line(&self, line: &mut Buffer) {
-        line.push("tinyctr: ").push_each(self.step().name()).push(": ");
+    pub fn line(&self, line: &mut Buffer, texts: &Texts) {
+        line.push("tinyctr: ").push(self.step().name(texts)).push(": ");
         let object = self.object.to_cstr().to_bytes();
         if !object.is_empty() {
             line.push_visible_within(object, OBJECT_WIDTH).push(": ");
         }
         match self.cause() {
-            Cause::Refused(texts) => line.push_each(texts.text()),
-            Cause::Errno(errno) => push_errno(line, errno),
+            Cause::Refused(why) => line.push(texts.text(why)),
+            Cause::Errno(errno) => push_errno(line, errno, texts),
         };
         line.end();
     }
 
     /// What the user can do about it: what belongs to the refusal, or what this step and errno
     /// have meant before.
-    pub fn advice(&self) -> Option<Text> {
+    pub fn advice<'t>(&self, texts: &'t Texts) -> Option<Text<'t>> {
         let hint = match self.cause() {
-            Cause::Refused(texts) => texts.part(1),
-            Cause::Errno(errno) => self.experience(errno)?.text(),
+            Cause::Refused(why) => texts.part(why, 1),
+            Cause::Errno(errno) => texts.text(self.experience(errno)?),
         };
         (!hint.is_empty()).then_some(hint)
     }
@@ -268,7 +283,7 @@ mod tests {
 
     fn line(error: Error) -> String {
         let mut line = Line::<1024>::new();
-        error.line(&mut line);
+        error.line(&mut line, &Texts::unpacked());
         String::from_utf8(line.as_bytes().to_vec()).expect("the test's own text")
     }
 

@@ -3,15 +3,13 @@
 
 use core::ops::{BitOr, BitOrAssign};
 
-use crate::packed::{Packed, Text, packed};
-
 /// The names of a flag word.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// What the kernel puts before each name.
     pub prefix: &'static str,
-    /// A name a part, in the order of `bits`.
-    names: Packed,
+    /// In the order of `bits`, each with a space behind it.
+    names: &'static [u8],
     bits: &'static [u32],
     /// What the word is called when no bit is set.
     pub zero: &'static str,
@@ -19,9 +17,11 @@ pub struct Table {
 
 impl Table {
     /// The flags: of each its name, without the prefix, and its bits.
-    pub fn flags(&self) -> impl Iterator<Item = (Text, u64)> {
-        let names = self.names;
-        self.bits.iter().enumerate().map(move |(at, &bits)| (names.part(at), bits.into()))
+    pub fn flags(&self) -> impl Iterator<Item = (&'static [u8], u64)> {
+        self.names
+            .split(|&byte| byte == b' ')
+            .zip(self.bits)
+            .map(|(name, &bits)| (name, bits.into()))
     }
 }
 
@@ -41,7 +41,7 @@ macro_rules! flags {
             /// Every flag that is known here.
             pub const TABLE: &'static Table = &Table {
                 prefix: $prefix,
-                names: packed!($(stringify!($name)),*),
+                names: concat!($(stringify!($name), " "),*).as_bytes(),
                 bits: &[$($value as u32),*],
                 zero: $zero,
             };
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn tables_carry_the_kernels_names() {
         let has = |table: &Table, prefix, name: &[u8], known| {
-            table.prefix == prefix && table.flags().any(|(it, bits)| it.is(name) && bits == known)
+            table.prefix == prefix && table.flags().any(|flag| flag == (name, known))
         };
         assert!(has(Ms::TABLE, "MS_", b"NOSUID", 2));
         assert!(has(Clone::TABLE, "CLONE_", b"NEWNS", 0x0002_0000));

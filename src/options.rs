@@ -12,7 +12,7 @@ use crate::buf::Buffer;
 use crate::caps;
 use crate::error::{Error, Refusal};
 use crate::flags::Clone;
-use crate::packed::{Packed, Text, packed};
+use crate::packed::{Packed, Text, Texts, packed};
 use crate::steps::Step;
 
 /// What an option takes.
@@ -68,17 +68,17 @@ const fn reserved(short: Option<u8>, value: Value, texts: Packed) -> Opt {
 }
 
 impl Opt {
-    pub fn long(&self) -> Text {
-        self.texts.part(0)
+    pub fn long<'a>(&self, texts: &'a Texts) -> Text<'a> {
+        texts.part(self.texts, 0)
     }
 
     /// What `--help` calls the value.
-    pub fn value_name(&self) -> Text {
-        self.texts.part(1)
+    pub fn value_name<'a>(&self, texts: &'a Texts) -> Text<'a> {
+        texts.part(self.texts, 1)
     }
 
-    pub fn help(&self) -> Text {
-        self.texts.part(2)
+    pub fn help<'a>(&self, texts: &'a Texts) -> Text<'a> {
+        texts.part(self.texts, 2)
     }
 }
 
@@ -227,6 +227,31 @@ pub const OPTIONS: &[Opt] = &[
     reserved(None, Value::Required, packed!("cpus", "N")),
     reserved(None, Value::Required, packed!("pids", "N")),
 ];
+
+/// The long names once more, as they are, each with a space behind it: a command line is read
+/// without unpacking anything.
+static LONG: [u8; LONG_LENGTH] = {
+    let (mut all, mut end) = ([b' '; _], 0);
+    let mut row = 0;
+    while row < OPTIONS.len() {
+        let mut at = 0;
+        while let Some(byte) = OPTIONS[row].texts.plain(at) {
+            all[end + at] = byte;
+            at += 1;
+        }
+        end += at + 1;
+        row += 1;
+    }
+    all
+};
+const LONG_LENGTH: usize = {
+    let (mut length, mut row) = (0, 0);
+    while row < OPTIONS.len() {
+        length += OPTIONS[row].texts.plain_length() + 1;
+        row += 1;
+    }
+    length
+};
 
 /// The namespaces that `--ns` knows, by the kernel's names in `/proc/PID/ns`.
 pub const NAMESPACES: &[(&str, Clone)] = &[
@@ -526,7 +551,8 @@ impl<'a> Tokens<'a> {
         let name = body.to_bytes().split(|&byte| byte == b'=').next().unwrap_or(b"");
         let has_value = name.len() < body.count_bytes();
         let attached = has_value.then(|| tail(body, name.len() + 1));
-        let opt = OPTIONS.iter().find(|opt| opt.long().is(name));
+        let row = LONG.split(|&byte| byte == b' ').position(|long| long == name);
+        let opt = row.and_then(|row| OPTIONS.get(row));
         let Some(opt) = opt else { return refuse(self.written, Refusal::UnknownOption) };
         let value = match (opt.value, attached) {
             (Value::None, Some(_)) => return refuse(self.written, Refusal::TakesNoValue),
@@ -565,18 +591,18 @@ impl<'a> Tokens<'a> {
 }
 
 /// The text of `--help`.
-pub fn help(text: &mut Buffer) {
-    text.push_each(HELP_HEAD.text());
+pub fn help(text: &mut Buffer, texts: &Texts) {
+    text.push(texts.text(HELP_HEAD));
     for opt in OPTIONS.iter().filter(|opt| opt.id != Id::Reserved) {
         let start = text.as_bytes().len();
-        usage(opt, text);
+        usage(opt, text, texts);
         let mut width = text.as_bytes().len() - start;
         if width >= HELP_COLUMN {
             text.push("\n");
             width = 0;
         }
         text.push(SPACES.get(width..).unwrap_or(""));
-        for byte in opt.help() {
+        for &byte in opt.help(texts).as_ref() {
             text.push([byte]);
             if byte == b'\n' {
                 text.push(SPACES);
@@ -587,28 +613,28 @@ pub fn help(text: &mut Buffer) {
     text.push("\nNot in this version yet:");
     let mut width = HELP_WIDTH; // so that the first begins a line
     for opt in OPTIONS.iter().filter(|opt| opt.id == Id::Reserved) {
-        let length = " --".len() + opt.long().count();
+        let length = " --".len() + opt.long(texts).as_ref().len();
         width += length;
         if width > HELP_WIDTH {
             width = INDENT.len() + length;
             text.push("\n").push(INDENT);
         }
-        text.push(" --").push_each(opt.long());
+        text.push(" --").push(opt.long(texts));
     }
-    text.push_each(HELP_TAIL.text());
+    text.push(texts.text(HELP_TAIL));
 }
 
 /// `  -e, --env NAME[=VALUE]`
-fn usage(opt: &Opt, text: &mut Buffer) {
+fn usage(opt: &Opt, text: &mut Buffer, texts: &Texts) {
     match opt.short {
         Some(letter) => text.push("  -").push([letter]).push(", --"),
         None => text.push("      --"),
     };
-    text.push_each(opt.long());
+    text.push(opt.long(texts));
     match opt.value {
         Value::None => text,
-        Value::Required => text.push(" ").push_each(opt.value_name()),
-        Value::Optional => text.push("[=").push_each(opt.value_name()).push("]"),
+        Value::Required => text.push(" ").push(opt.value_name(texts)),
+        Value::Optional => text.push("[=").push(opt.value_name(texts)).push("]"),
     };
 }
 
@@ -669,7 +695,8 @@ mod tests {
         with(words, |request| match request {
             Err(error) => match error.cause() {
                 Cause::Refused(why) => {
-                    (error.object.to_cstr().to_string_lossy().into_owned(), why.to_string())
+                    let why = Texts::unpacked().text(why).to_string();
+                    (error.object.to_cstr().to_string_lossy().into_owned(), why)
                 }
                 cause => panic!("{words:?}: {cause:?}"),
             },
@@ -761,8 +788,9 @@ mod tests {
 
     #[test]
     fn every_reserved_option_is_refused_as_not_yet() {
+        let texts = Texts::unpacked();
         for opt in OPTIONS.iter().filter(|opt| opt.id == Id::Reserved) {
-            let long = format!("--{}", opt.long());
+            let long = format!("--{}", opt.long(&texts));
             assert_eq!(refusal(&[&long, "x"]), (long.clone(), "not yet in this version".into()));
             if let Some(letter) = opt.short {
                 let short = format!("-{}", char::from(letter));
@@ -776,9 +804,10 @@ mod tests {
 
     #[test]
     fn no_name_stands_twice_in_the_table() {
+        let texts = Texts::unpacked();
         for (at, opt) in OPTIONS.iter().enumerate() {
             for other in &OPTIONS[at + 1..] {
-                assert!(!opt.long().eq(other.long()));
+                assert!(opt.long(&texts) != other.long(&texts));
                 assert!(opt.short.is_none() || opt.short != other.short, "-{:?}", opt.short);
             }
         }
@@ -787,11 +816,13 @@ mod tests {
     #[test]
     fn help_lists_every_option_and_fits_a_terminal() {
         let mut text = Line::<4096>::new();
-        help(&mut text);
+        let texts = Texts::unpacked();
+        help(&mut text, &texts);
         assert!(!text.is_cut(), "the buffer that it is printed from");
         let text = String::from_utf8(text.as_bytes().to_vec()).expect("it is ASCII");
         for opt in OPTIONS {
-            assert!(text.contains(&format!("--{}", opt.long())), "{}", opt.long());
+            let long = opt.long(&texts);
+            assert!(text.contains(&format!("--{long}")), "{long}");
         }
         for line in text.lines() {
             assert!(line.len() <= 80, "{line}");

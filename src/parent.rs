@@ -11,7 +11,7 @@ use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
 use crate::options::{self, Banner, DryRun, Options, Request, Study};
-use crate::packed::packed;
+use crate::packed::Texts;
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
 use crate::sys::{self, Format, Orders, skippable, step};
@@ -185,16 +185,13 @@ fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
 }
 
 /// What is off, where anything is.
-#[inline(never)] // a large frame, and not on the way to the wait
 fn print_unsealed(options: &Options) {
-    let what = match (options.bare, options.privileged) {
-        (true, _) => packed!("bare: nothing is sealed; all capabilities, no filter, no /dev"),
-        (_, true) => packed!("privileged: all capabilities, no filter, nothing masked"),
-        _ => return,
-    };
-    let mut line = Text::new();
-    line.push_each(what.text());
-    say(line.end());
+    // Not packed: this is on the way to the command.
+    if options.bare {
+        say(b"bare: nothing is sealed; all capabilities, no filter, no /dev\n");
+    } else if options.privileged {
+        say(b"privileged: all capabilities, no filter, nothing masked\n");
+    }
 }
 
 #[inline(never)] // a large frame, and not on the way to the wait
@@ -211,12 +208,13 @@ fn print_ended(ended: Ended) {
 #[inline(never)] // a large frame, and not on the way to the wait
 fn report(error: &Error) {
     sys::end_rehearsal(); // this is really said
+    let texts = Texts::unpacked();
     let mut line = Text::new();
-    error.line(&mut line);
+    error.line(&mut line, &texts);
     say(line.as_bytes());
-    if let Some(hint) = error.advice() {
-        let mut line = Text::new();
-        line.push(HINT).push_each(hint);
+    if let Some(hint) = error.advice(&texts) {
+        line.clear();
+        line.push(HINT).push(hint);
         say(line.end());
     }
 }
@@ -248,6 +246,6 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Error<'static>> {
 #[inline(never)] // a large frame, and not on the way to the wait
 fn print_help() -> Result<(), Error<'static>> {
     let mut text = Line::<4096>::new();
-    options::help(&mut text);
+    options::help(&mut text, &Texts::unpacked());
     print(text.as_bytes())
 }

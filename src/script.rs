@@ -9,7 +9,7 @@ use syscalls::Sysno;
 
 use crate::buf::{Buffer, Line};
 use crate::flags::{Clone, Ms};
-use crate::packed::{Packed, Text, packed};
+use crate::packed;
 use crate::trace::{self, Call};
 
 /// What of the calls so far the later lines depend on.
@@ -68,11 +68,11 @@ impl Script {
                 line.push("mount -o remount,bind");
                 // The low bits are those of MS_.
                 push_chosen(line, call.half(call.registers[3]) as usize, OPTIONS);
-                fill(line, packed!(" @1\n").text(), call);
+                fill(line, b" @1\n", call);
             }
             Sysno::mknodat if third as u32 & libc::S_IFMT == libc::S_IFCHR => {
                 let device = call.registers[3] as u64;
-                fill(line, packed!("mknod -m 666 @1 c ").text(), call);
+                fill(line, b"mknod -m 666 @1 c ", call);
                 line.push_decimal(device >> 8).push(" ").push_decimal(device & 0xff).push("\n");
             }
             // `.` is where pivot_root has brought us.
@@ -89,7 +89,7 @@ impl Script {
             Sysno::fchdir => drop(line.push(TO_ROOT)),
             Sysno::mkdirat => {
                 line.push(if first as i32 >= 0 { TO_ROOT } else { "" });
-                fill(line, packed!("mkdir -m =2 @1\n").text(), call);
+                fill(line, b"mkdir -m =2 @1\n", call);
             }
             Sysno::keyctl | Sysno::prlimit64 | Sysno::seccomp | Sysno::capset => {
                 trace::call(line.push("# no command does this: "), call, None);
@@ -97,13 +97,13 @@ impl Script {
             }
             Sysno::execve => self.execute(line, call),
             Sysno::exit_group => {
-                fill(line, packed!("exit =0\n'\n").text(), call);
+                fill(line, b"exit =0\n'\n", call);
                 self.end();
             }
             number => {
                 let (numbers, texts) = SIMPLE;
                 if let Some(at) = numbers.iter().position(|simple| *simple == number) {
-                    fill(line, texts.part(at), call);
+                    fill(line, packed::part(texts, at), call);
                 }
             }
         }
@@ -113,9 +113,9 @@ impl Script {
     /// First of all the image; then a directory in it, where no link is followed.
     fn open(&mut self, line: &mut Buffer, call: &Call) {
         if self.root_open {
-            fill(line, packed!("cd \"$root\"\n[ ! -L @1 ]\n").text(), call);
+            fill(line, b"cd \"$root\"\n[ ! -L @1 ]\n", call);
         }
-        fill(line, packed!("cd @1\n").text(), call);
+        fill(line, b"cd @1\n", call);
         line.push(if self.root_open { "" } else { "root=$PWD\n" });
         self.there = self.root_open;
         self.root_open = true;
@@ -160,7 +160,8 @@ impl Default for Script {
 macro_rules! texts {
     ($(#[$doc:meta])* $name:ident: [$type:ty] = $($number:expr => $text:literal,)*) => {
         $(#[$doc])*
-        const $name: (&[$type], Packed) = (&[$($number),*], packed!($($text),*));
+        const $name: (&[$type], &[u8]) =
+            (&[$($number),*], concat!($($text, "\x1f"),*).as_bytes());
     };
 }
 
@@ -201,9 +202,10 @@ texts! {
 
 /// A text with arguments of the call in it: `=0` as strace(1) shows it, `@0` a path, `%0` another
 /// word.
-fn fill(line: &mut Buffer, mut text: Text, call: &Call) {
-    while let Some(byte) = text.next() {
-        let mut argument = || usize::from(text.next().unwrap_or(0).wrapping_sub(b'0'));
+fn fill(line: &mut Buffer, text: &[u8], call: &Call) {
+    let mut text = text.iter();
+    while let Some(&byte) = text.next() {
+        let mut argument = || usize::from(text.next().unwrap_or(&0).wrapping_sub(b'0'));
         match byte {
             b'=' => trace::argument(line, call, argument(), None),
             b'@' => drop(quote_path(line, call.text(argument()))),
@@ -213,10 +215,10 @@ fn fill(line: &mut Buffer, mut text: Text, call: &Call) {
     }
 }
 
-fn push_chosen(line: &mut Buffer, flags: usize, (bits, options): (&[u64], Packed)) {
+fn push_chosen(line: &mut Buffer, flags: usize, (bits, options): (&[u64], &[u8])) {
     for (at, flag) in bits.iter().enumerate() {
         if flags as u64 & flag != 0 {
-            line.push_each(options.part(at));
+            line.push(packed::part(options, at));
         }
     }
 }
@@ -225,12 +227,12 @@ fn mount(line: &mut Buffer, call: &Call) {
     let [_, _, fstype, flags, data, _] = call.registers;
     let has = |flag: Ms| flags as u64 & flag.bits() != 0;
     if fstype != 0 {
-        fill(line, packed!("mount -t %2 -o rw").text(), call);
+        fill(line, b"mount -t %2 -o rw", call);
         push_chosen(line, flags, OPTIONS);
         if data != 0 {
             line.push(",").push(call.text(4)); // ours, and plain
         }
-        fill(line, packed!(" %2").text(), call);
+        fill(line, b" %2", call);
     } else if has(Ms::PRIVATE) {
         line.push("mount --make-rprivate");
     } else if has(Ms::REMOUNT) {
@@ -243,7 +245,7 @@ fn mount(line: &mut Buffer, call: &Call) {
         });
         quote_path(line, call.text(0));
     }
-    fill(line, packed!(" @1\n").text(), call);
+    fill(line, b" @1\n", call);
 }
 
 /// A path, which must look like one: neither an option, nor `-`, nor a name for CDPATH.

@@ -1,7 +1,7 @@
 //! Level 2. The steps of the story: one table of names and reasons. Errors name them, `--explain`
 //! tells them, `--skip` leaves them out.
 
-use crate::packed::{Packed, Text, packed};
+use crate::packed::{Packed, Text, Texts, packed};
 
 /// What tinyctr is doing, in the order of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,22 +61,22 @@ const fn lesson(step: Step, texts: Packed) -> Lesson {
 
 impl Lesson {
     /// In messages.
-    pub fn name(&self) -> Text {
-        self.texts.part(0)
+    pub fn name<'a>(&self, texts: &'a Texts) -> Text<'a> {
+        texts.part(self.texts, 0)
     }
 
     /// For `--skip`; empty where nothing would be left without it.
-    pub fn skip(&self) -> Text {
-        self.texts.part(1)
+    pub fn skip<'a>(&self, texts: &'a Texts) -> Text<'a> {
+        texts.part(self.texts, 1)
     }
 
-    pub fn why(&self) -> Text {
-        self.texts.part(2)
+    pub fn why<'a>(&self, texts: &'a Texts) -> Text<'a> {
+        texts.part(self.texts, 2)
     }
 
     /// What breaks without it.
-    pub fn without(&self) -> Text {
-        self.texts.part(3)
+    pub fn without<'a>(&self, texts: &'a Texts) -> Text<'a> {
+        texts.part(self.texts, 3)
     }
 }
 
@@ -446,13 +446,15 @@ impl Step {
         row(self as usize)
     }
 
-    pub fn name(self) -> Text {
-        self.lesson().name()
+    pub fn name(self, texts: &Texts) -> Text<'_> {
+        self.lesson().name(texts)
     }
 
     /// The step that `--skip WORD` leaves out.
+    #[inline(never)] // a large frame
     pub fn to_skip(word: &[u8]) -> Option<Step> {
-        let known = |lesson: &&Lesson| !word.is_empty() && lesson.skip().is(word);
+        let texts = Texts::unpacked();
+        let known = |it: &&Lesson| !word.is_empty() && it.skip(&texts).as_ref() == word;
         LESSONS.iter().find(known).map(|lesson| lesson.step)
     }
 }
@@ -476,10 +478,12 @@ mod tests {
 
     #[test]
     fn no_name_and_no_word_stands_twice() {
+        let texts = &Texts::unpacked();
         for (at, lesson) in LESSONS.iter().enumerate() {
             for other in &LESSONS[at + 1..] {
-                assert!(!lesson.name().eq(other.name()), "{lesson:?}");
-                assert!(lesson.skip().is_empty() || !lesson.skip().eq(other.skip()), "{lesson:?}");
+                assert!(lesson.name(texts) != other.name(texts), "{lesson:?}");
+                let word = lesson.skip(texts);
+                assert!(word.is_empty() || word != other.skip(texts), "{lesson:?}");
             }
         }
     }

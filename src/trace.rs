@@ -8,7 +8,7 @@ use crate::buf::{Buffer, Line};
 use crate::caps;
 use crate::errno::push_errno;
 use crate::flags::{self, Ended, Table};
-use crate::packed::{Packed, packed};
+use crate::packed::{self, Texts};
 
 /// One argument: a path of PATH_MAX, each byte of it as `\377`.
 pub type Word = Line<{ 4 * libc::PATH_MAX as usize + 8 }>;
@@ -202,7 +202,7 @@ macro_rules! named {
         const NAMED: &[(Sysno, u32)] = &[$($((Sysno::$call, $value as u32)),+),*];
 
         /// In the order of `NAMED`.
-        const NAMES: Packed = packed!($($(stringify!($name)),+),*);
+        const NAMES: &[u8] = concat!($($(stringify!($name), "\x1f"),+),*).as_bytes();
     };
 }
 
@@ -237,7 +237,7 @@ pub fn call(line: &mut Buffer, call: &Call, known: Known) {
 }
 
 /// `3`, `-1 ENOENT (No such file or directory)`
-pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
+pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>, texts: &Texts) {
     match result {
         Ok(address) if number == Sysno::mmap => line.push_hex(address as u64),
         Ok(mask) if number == Sysno::umask => {
@@ -245,7 +245,7 @@ pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>) {
             line
         }
         Ok(number) => line.push_decimal(number as u64),
-        Err(errno) => push_errno(line.push("-1 "), errno),
+        Err(errno) => push_errno(line.push("-1 "), errno, texts),
     };
 }
 
@@ -312,7 +312,7 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
     match kind {
         Kind::MountAttr => {
             flag_word(line.push("{attr_set="), half(0).into(), flags::MountAttr::TABLE);
-            line.push_each(packed!(", attr_clr=0, propagation=0, userns_fd=0}").text());
+            line.push(", attr_clr=0, propagation=0, userns_fd=0}");
         }
         Kind::Filter => {
             line.push("{len=").push_decimal(half(0).into()).push(", filter=");
@@ -342,23 +342,23 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
             line.push_hex(address as u64).push(" /* ").push_decimal(entries.count() as u64);
             line.push(" entries */");
         }
-        _ => drop(line.push_each(always_the_same(kind).text())),
+        _ => drop(line.push(always_the_same(kind))),
     }
 }
 
-fn always_the_same(kind: Kind) -> Packed {
+fn always_the_same(kind: Kind) -> &'static str {
     match kind {
-        Kind::DefaultAction => packed!("{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}"),
-        Kind::NoTime => packed!("{tv_sec=0, tv_nsec=0}"),
-        Kind::LimitOfOne => packed!("{rlim_cur=1, rlim_max=1}"),
-        Kind::CapabilityHeader => packed!("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"),
-        _ => packed!("{...}"),
+        Kind::DefaultAction => "{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}",
+        Kind::NoTime => "{tv_sec=0, tv_nsec=0}",
+        Kind::LimitOfOne => "{rlim_cur=1, rlim_max=1}",
+        Kind::CapabilityHeader => "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}",
+        _ => "{...}",
     }
 }
 
 fn named(line: &mut Buffer, call: Sysno, value: usize) {
     match NAMED.iter().position(|&row| row == (call, value as u32)) {
-        Some(at) => line.push_each(NAMES.part(at)),
+        Some(at) => line.push(packed::part(NAMES, at)),
         None => line.push_decimal(value as u64),
     };
 }
@@ -453,7 +453,7 @@ fn flag_word(line: &mut Buffer, bits: u64, table: &Table) {
     let mut separator = "";
     for (name, value) in table.flags() {
         if value != 0 && rest & value == value {
-            line.push(separator).push(table.prefix).push_each(name);
+            line.push(separator).push(table.prefix).push(name);
             separator = "|";
             rest &= !value;
         }
@@ -649,7 +649,11 @@ mod tests {
         assert_eq!(shown(Kind::Named, libc::AT_RECURSIVE as usize), "32768");
         for (at, &(call, value)) in NAMED.iter().enumerate() {
             let name = text(|line| named(line, call, value as usize));
-            assert_eq!(name, NAMES.part(at).to_string(), "each row is the first of its kind");
+            assert_eq!(
+                name.as_bytes(),
+                packed::part(NAMES, at),
+                "each row is the first of its kind"
+            );
         }
     }
 

@@ -16,10 +16,9 @@ use common::{
     NEEDS_ROOT, NO_STRACE, can_contain, can_inject, have, is_root, require, run, stdout, strace,
     tempdir,
 };
-use generate::output;
+use generate::{output, texts};
 use tempfile::TempDir;
 use tinyctr::options::{Id, OPTIONS};
-use tinyctr::packed::pairs::{FIRST, PAIRS};
 use tinyctr::steps::LESSONS;
 
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
@@ -40,7 +39,7 @@ fn file(kind: &str) -> (TempDir, PathBuf) {
 fn typed() -> impl Iterator<Item = String> {
     OPTIONS.iter().filter(|opt| opt.id != Id::Reserved).flat_map(|opt| {
         let short = opt.short.map(|letter| format!("-{}", char::from(letter)));
-        short.into_iter().chain([format!("--{}", opt.long())])
+        short.into_iter().chain([format!("--{}", opt.long(texts()))])
     })
 }
 
@@ -100,13 +99,14 @@ fn the_manual_page_has_every_option_and_every_step() {
     let page = page.unwrap_or_default();
     for opt in OPTIONS {
         let (before, _) = page.split_once("STEPS").expect("options come first");
-        assert!(before.contains(&format!("--{}", opt.long())), "--{}", opt.long());
-        let help = opt.help().to_string();
+        assert!(before.contains(&format!("--{}", opt.long(texts()))), "--{}", opt.long(texts()));
+        let help = opt.help(texts()).to_string();
         let help: Vec<&str> = help.split_whitespace().skip(1).collect(); // the first: a capital
-        assert!(before.replace("- ", "-").contains(&help.join(" ")), "--{}", opt.long());
+        assert!(before.replace("- ", "-").contains(&help.join(" ")), "--{}", opt.long(texts()));
     }
     for lesson in LESSONS {
-        let (name, why, word) = (lesson.name(), lesson.why().to_string(), lesson.skip());
+        let (name, why, word) =
+            (lesson.name(texts()), lesson.why(texts()).to_string(), lesson.skip(texts()));
         assert!(page.contains(&name.to_string()), "{name}");
         let why: Vec<&str> = why.split_whitespace().collect();
         // A line may end at the hyphen of a word.
@@ -271,20 +271,6 @@ fn fish_completes_options_values_images_and_commands() {
     }
     assert!(!offers("tinyctr trusty --n").contains(&"--ns".to_owned()), "the command's own");
     assert!(offers("tinyctr trusty bas").contains(&"bash".to_owned()), "after IMAGE, commands");
-}
-
-// --- the dictionary ------------------------------------------------------------------------------
-
-/// The one that is checked in may be of older texts: it packs them less well, and as truly.
-#[test]
-fn the_dictionary_has_a_row_for_each_code() {
-    let made = made("dictionary");
-    let codes: Vec<&str> = made.lines().filter_map(|line| line.split("// ").nth(1)).collect();
-    assert_eq!(codes.len(), PAIRS.len());
-    for (number, row) in codes.iter().enumerate() {
-        let code = FIRST.wrapping_add(number as u8);
-        assert!(row.starts_with(&format!("{code:#04x} ")), "{row}");
-    }
 }
 
 // --- docs/syscalls.md ----------------------------------------------------------------------------

@@ -120,7 +120,11 @@ fn help_and_version_stand_on_stdout() {
     for option in ["--help", "-h"] {
         let help = stdout(&mut tinyctr([option]));
         for row in options::OPTIONS {
-            assert!(help.contains(&format!("--{}", row.long())), "{}", row.long());
+            assert!(
+                help.contains(&format!("--{}", row.long(common::texts()))),
+                "{}",
+                row.long(common::texts())
+            );
         }
         assert!(help.lines().all(|line| line.len() <= 80), "it fits a terminal");
     }
@@ -359,7 +363,11 @@ fn the_working_directory_can_be_the_image() {
 fn word() -> impl Strategy<Value = CString> {
     let known = options::OPTIONS.iter().flat_map(|row| {
         let short = row.short.map(|letter| format!("-{}", char::from(letter)));
-        [Some(format!("--{}", row.long())), Some(format!("--{}=", row.long())), short]
+        [
+            Some(format!("--{}", row.long(common::texts()))),
+            Some(format!("--{}=", row.long(common::texts()))),
+            short,
+        ]
     });
     let mut known: Vec<String> = known.flatten().collect();
     let others = ["run", "--", "-", "", "none", "uts,pid", "/", "A=1", "trusty"];

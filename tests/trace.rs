@@ -587,7 +587,7 @@ fn skip_is_for_study_only() {
     let failure = fails(&mut tinyctr(["--trace", "--skip", "clone", "/", "true"]), 125);
     assert_eq!(failure.cause, "no step that can be left out");
     let hint = failure.hint.expect("the words that there are");
-    for word in LESSONS.iter().map(|lesson| lesson.skip().to_string()) {
+    for word in LESSONS.iter().map(|lesson| lesson.skip(common::texts()).to_string()) {
         assert!(hint.contains(&word), "{word}");
     }
 }
@@ -598,7 +598,8 @@ fn what_is_skipped_is_missing_and_said_so() {
     let options = ["--ns", "user,uts,pid,mnt", "-w", "/tmp"];
     let all = steps_of(&options);
     for lesson in LESSONS.iter() {
-        let (name, word) = (lesson.name().to_string(), lesson.skip().to_string());
+        let (name, word) =
+            (lesson.name(common::texts()).to_string(), lesson.skip(common::texts()).to_string());
         if word.is_empty() {
             continue;
         }

@@ -16,7 +16,8 @@ fn namespaces() -> String {
 }
 
 fn skippable() -> String {
-    let words: Vec<String> = LESSONS.iter().map(|lesson| lesson.skip().to_string()).collect();
+    let words: Vec<String> =
+        LESSONS.iter().map(|lesson| lesson.skip(super::texts()).to_string()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
     words.join(" ")
 }
@@ -31,7 +32,7 @@ fn fill(template: &str, words: &[(&str, String)]) -> String {
 
 /// The first phrase of the help, on one line: before what it says of defaults.
 fn summary(opt: &Opt) -> String {
-    let line = opt.help().to_string().replace('\n', " ");
+    let line = opt.help(super::texts()).to_string().replace('\n', " ");
     line.split(" (default").next().unwrap_or(&line).to_owned()
 }
 
@@ -39,7 +40,7 @@ fn summary(opt: &Opt) -> String {
 
 pub fn bash() -> String {
     let takes_value = |opt: &&Opt| matches!(opt.value, Value::Required);
-    let long = |opt: &Opt| format!("--{}", opt.long());
+    let long = |opt: &Opt| format!("--{}", opt.long(super::texts()));
     let letters = |keep: fn(&Opt) -> bool| -> String {
         let kept = options().filter(|opt| keep(opt));
         kept.filter_map(|opt| opt.short.map(char::from)).collect()
@@ -60,11 +61,13 @@ pub fn bash() -> String {
 fn written(opt: &Opt) -> Vec<String> {
     let mut words: Vec<String> =
         opt.short.map(|it| format!("-{}", char::from(it))).into_iter().collect();
-    words.push(format!("--{}", opt.long()));
-    let value = opt.value_name().to_string();
+    words.push(format!("--{}", opt.long(super::texts())));
+    let value = opt.value_name(super::texts()).to_string();
     match opt.value {
-        Value::Optional if is_word(&value) => words.push(format!("--{}={value}", opt.long())),
-        Value::Optional => words.push(format!("--{}=", opt.long())),
+        Value::Optional if is_word(&value) => {
+            words.push(format!("--{}={value}", opt.long(super::texts())))
+        }
+        Value::Optional => words.push(format!("--{}=", opt.long(super::texts()))),
         Value::None | Value::Required => {}
     }
     words
@@ -89,14 +92,14 @@ fn zsh_row(opt: &Opt) -> String {
         .chars()
         .flat_map(|c| ['\\', c].into_iter().skip(usize::from(!"[]:\\".contains(c))))
         .collect();
-    let word = zsh_name(&opt.value_name().to_string());
+    let word = zsh_name(&opt.value_name(super::texts()).to_string());
     let (short_end, long_end, action) = match opt.value {
         Value::None => ("", "", String::new()),
         Value::Required => ("+", "=", format!(":{word}:{}", zsh_action(opt.id))),
         Value::Optional => ("", "=-", format!("::{word}:{}", zsh_action(opt.id))),
     };
     let told = quote(&format!("[{help}]{action}"));
-    let long = format!("--{}{long_end}", opt.long());
+    let long = format!("--{}{long_end}", opt.long(super::texts()));
     let repeats = opt.id == Id::Env;
     match opt.short.map(char::from) {
         None => format!("{long}{told}"),
@@ -104,7 +107,7 @@ fn zsh_row(opt: &Opt) -> String {
             let before = if repeats {
                 "'*'".to_owned()
             } else {
-                quote(&format!("(-{short} --{})", opt.long()))
+                quote(&format!("(-{short} --{})", opt.long(super::texts())))
             };
             format!("{before}{{-{short}{short_end},{long}}}{told}")
         }
@@ -158,7 +161,7 @@ fn fish_parsed(opt: &Opt) -> String {
         Value::Required => "=+",
         Value::Optional => "=?",
     };
-    format!("'{short}{}{value}'", opt.long())
+    format!("'{short}{}{value}'", opt.long(super::texts()))
 }
 
 /// `complete -c tinyctr -n __tinyctr_before_image -s w -l workdir -x -d 'working directory inside'`
@@ -167,10 +170,10 @@ fn fish_row(opt: &Opt) -> String {
     if let Some(letter) = opt.short {
         row += &format!(" -s {}", char::from(letter));
     }
-    row += &format!(" -l {}", opt.long());
+    row += &format!(" -l {}", opt.long(super::texts()));
     match opt.value {
         Value::Required => row += " -x",
-        Value::Optional if is_word(&opt.value_name().to_string()) => row += " -f",
+        Value::Optional if is_word(&opt.value_name(super::texts()).to_string()) => row += " -f",
         Value::Optional => row += " -F", // a file
         Value::None => {}
     }
@@ -182,7 +185,7 @@ fn fish_row(opt: &Opt) -> String {
 }
 
 fn fish_values(opt: &Opt) -> Option<String> {
-    let word = opt.value_name().to_string();
+    let word = opt.value_name(super::texts()).to_string();
     match (opt.id, opt.value) {
         (Id::Ns, _) => Some("'(__tinyctr_namespaces)'".to_owned()),
         (Id::Skip, _) => Some(format!("'{}'", skippable())),

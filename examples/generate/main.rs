@@ -1,24 +1,25 @@
 //! What is written from the tables, and not by hand: the manual page, the completions of three
-//! shells, the list of system calls, and the dictionary that the texts are packed with.
+//! shells, and the list of system calls.
 //!
-//!     cargo run --quiet --example generate -- man|bash|zsh|fish|syscalls|dictionary
+//!     cargo run --quiet --example generate -- man|bash|zsh|fish|syscalls
 
 mod completions;
-mod dictionary;
 mod man;
 mod source;
 mod syscalls;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use tinyctr::options::{Id, OPTIONS, Opt};
+use tinyctr::packed::Texts;
 
 fn main() -> ExitCode {
     let kinds: Vec<String> = std::env::args().skip(1).collect();
     let text = match &kinds[..] {
         [kind] => output(kind),
-        _ => Err("which of man, bash, zsh, fish, syscalls, dictionary?".to_owned()),
+        _ => Err("which of man, bash, zsh, fish, syscalls?".to_owned()),
     };
     let written = text.and_then(|text| {
         std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("stdout: {error}"))
@@ -40,9 +41,14 @@ pub fn output(kind: &str) -> Result<String, String> {
         "zsh" => Ok(completions::zsh()),
         "fish" => Ok(completions::fish()),
         "syscalls" => syscalls::document(),
-        "dictionary" => Ok(dictionary::dictionary()),
-        _ => Err(format!("{kind}: none of man, bash, zsh, fish, syscalls, dictionary")),
+        _ => Err(format!("{kind}: none of man, bash, zsh, fish, syscalls")),
     }
+}
+
+/// What the program has to say.
+pub fn texts() -> &'static Texts {
+    static TEXTS: OnceLock<Texts> = OnceLock::new();
+    TEXTS.get_or_init(Texts::unpacked)
 }
 
 /// The options that do something in this version.

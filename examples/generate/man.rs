@@ -33,40 +33,47 @@ fn item(opt: &Opt) -> String {
     if let Some(letter) = opt.short {
         item += &format!("Fl {} , ", char::from(letter));
     }
-    item += &format!("Fl \\-{}", roff(&opt.long().to_string()));
-    let word = roff(&opt.value_name().to_string());
+    item += &format!("Fl \\-{}", roff(&opt.long(super::texts()).to_string()));
+    let word = roff(&opt.value_name(super::texts()).to_string());
     match opt.value {
         Value::None => {}
         Value::Required => item += &format!(" Ar \"{word}\""),
         Value::Optional => item += &format!(" Ns Oo = Ns Ar \"{word}\" Oc"),
     }
-    format!("{item}\n{}", sentence(&opt.help().to_string()))
+    format!("{item}\n{}", sentence(&opt.help(super::texts()).to_string()))
 }
 
 fn reserved() -> String {
     let reserved = OPTIONS.iter().filter(|opt| opt.id == Id::Reserved);
-    let names =
-        list(reserved.map(|opt| format!(".Fl \\-{}", roff(&opt.long().to_string()))), "and");
+    let names = list(
+        reserved.map(|opt| format!(".Fl \\-{}", roff(&opt.long(super::texts()).to_string()))),
+        "and",
+    );
     format!(".Pp\nNot in this version yet, and refused:\n{names}")
 }
 
 fn steps() -> String {
-    let told: Vec<&Lesson> = LESSONS.iter().filter(|lesson| !lesson.why().is_empty()).collect();
-    let other: Vec<&Lesson> = LESSONS.iter().filter(|lesson| lesson.why().is_empty()).collect();
+    let told: Vec<&Lesson> =
+        LESSONS.iter().filter(|lesson| !lesson.why(super::texts()).is_empty()).collect();
+    let other: Vec<&Lesson> =
+        LESSONS.iter().filter(|lesson| lesson.why(super::texts()).is_empty()).collect();
     let mut text = STEPS.to_owned();
     text += ".Bl -tag -width Ds\n";
     for lesson in told {
-        text += &format!(".It Sy {}", roff(&lesson.name().to_string()));
-        if !lesson.skip().is_empty() {
-            text += &format!(" Pq Fl \\-skip Cm {}", lesson.skip());
+        text += &format!(".It Sy {}", roff(&lesson.name(super::texts()).to_string()));
+        if !lesson.skip(super::texts()).is_empty() {
+            text += &format!(" Pq Fl \\-skip Cm {}", lesson.skip(super::texts()));
         }
-        text += &format!("\n{}", text_lines(&lesson.why().to_string()));
-        if !lesson.without().is_empty() {
-            text += &format!("Without it:\n{}", text_lines(&lesson.without().to_string()));
+        text += &format!("\n{}", text_lines(&lesson.why(super::texts()).to_string()));
+        if !lesson.without(super::texts()).is_empty() {
+            text += &format!(
+                "Without it:\n{}",
+                text_lines(&lesson.without(super::texts()).to_string())
+            );
         }
     }
     text += ".El\n.Pp\nIn messages there are also\n";
-    text + &list(other.iter().map(|lesson| format!(".Sy {}", lesson.name())), "and")
+    text + &list(other.iter().map(|lesson| format!(".Sy {}", lesson.name(super::texts()))), "and")
 }
 
 fn exit_status() -> String {

@@ -328,7 +328,7 @@ pub fn document() -> Result<String, String> {
 
 /// The flags of a table: the kernel's name, and the bits.
 fn names(table: &Table) -> impl Iterator<Item = (String, u64)> {
-    table.flags().map(|(name, bits)| (format!("{}{name}", table.prefix), bits))
+    table.flags().map(|(name, bits)| (format!("{}{}", table.prefix, name.escape_ascii()), bits))
 }
 
 /// The flags that a row names are flags of ours.
@@ -449,7 +449,7 @@ fn in_assembly(project: &Project) -> impl Iterator<Item = (&Source, &str)> {
 impl Known {
     fn told_steps(&self) -> String {
         let mut told: Vec<String> =
-            self.steps.iter().map(|&step| LESSONS[step].name().to_string()).collect();
+            self.steps.iter().map(|&step| LESSONS[step].name(super::texts()).to_string()).collect();
         if !self.outside.is_empty() {
             let outside: Vec<_> = self.outside.iter().map(|name| format!("`{name}`")).collect();
             let also = if told.is_empty() { "in no step: " } else { "and in none: " };

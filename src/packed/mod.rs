@@ -1,149 +1,138 @@
-//! Level 1. The texts of the program, in half the space: packed when it is compiled, and unpacked
-//! a byte at a time where one is printed.
+//! Level 1. The texts of the program, in a third of the space: all of them packed together when it
+//! is built, and unpacked together by whoever has something to say.
 //!
-//! The source has them as they are: `packed!("the text")`.
+//! The source has them where they belong: `packed!("the text")`. build.rs collects them from there.
 
-use core::ffi::CStr;
 use core::fmt;
 
-use crate::arch::ThinCStr;
+pub mod model;
+#[cfg(test)]
+mod pack;
 
-pub mod pairs;
+use model::PART;
 
-use pairs::{FIRST, MAX_DEPTH, PAIRS, PART};
+/// Where the texts begin; the first is that of the errnos. (build.rs writes it, and the two below.)
+const STARTS: &[u16] = &include!(concat!(env!("OUT_DIR"), "/texts.starts"));
+/// As they are. A constant that is read only while we are compiled: no byte of it is in the file.
+const PLAIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/texts.plain"));
+static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/texts.packed"));
 
-/// A packed text, or several, each a part: `packed!("one", "two")`.
-#[derive(Clone, Copy)]
-pub struct Packed(ThinCStr<'static>);
+/// A text, or several, each a part: `packed!("one", "two")`. It is where among all texts it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed(u16);
 
-/// Packs texts at compile time.
+/// A text that was packed.
 macro_rules! packed {
     ($first:expr $(, $part:expr)* $(,)?) => {{
-        const TEXT: &str = concat!($first $(, "\x1f", $part)*);
-        const PACKED: ([u8; TEXT.len()], usize) = $crate::packed::pack(TEXT);
-        const BYTES: [u8; PACKED.1 + 1] = $crate::packed::with_nul(&PACKED.0);
-        const THIN: $crate::packed::Packed = $crate::packed::Packed::new(&BYTES);
-        THIN
+        const TEXT: $crate::packed::Packed =
+            $crate::packed::Packed::find(concat!($first $(, "\x1f", $part)*));
+        TEXT
     }};
 }
 pub(crate) use packed;
 
-/// The packed text, and its length.
-pub const fn pack<const N: usize>(text: &str) -> ([u8; N], usize) {
-    let mut bytes = [0; N];
-    bytes.copy_from_slice(text.as_bytes());
-    let length = pairs::pack(&mut bytes);
-    (bytes, length)
-}
-
-/// The first bytes, and NUL.
-pub const fn with_nul<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut cut = [0; N];
-    let mut at = 0;
-    while at + 1 < N {
-        cut[at] = bytes[at];
-        at += 1;
-    }
-    cut
-}
+/// Names and texts of the errnos, by number, each a part (build.rs has the order).
+pub const ERRNOS: Packed = Packed(0);
 
 impl Packed {
-    /// Of bytes that `pairs::pack` made, and NUL.
-    pub const fn new(bytes: &'static [u8]) -> Packed {
-        match CStr::from_bytes_with_nul(bytes) {
-            Ok(string) => Packed(ThinCStr::new(string)),
-            Err(_) => panic!("a packed text ends at the first NUL"),
+    /// To be asked at compile time.
+    pub const fn find(text: &str) -> Packed {
+        let mut number = 0;
+        while number < STARTS.len() {
+            if is_at(text.as_bytes(), STARTS[number] as usize) {
+                return Packed(STARTS[number]);
+            }
+            number += 1;
         }
+        panic!("build.rs has not found this text: is it `packed!(` and nothing but literals?")
+    }
+
+    /// A byte of the first part, `None` behind it. To be asked at compile time.
+    pub const fn plain(self, at: usize) -> Option<u8> {
+        match PLAIN[self.0 as usize + at] {
+            PART | 0 => None,
+            byte => Some(byte),
+        }
+    }
+
+    /// How long the first part is. To be asked at compile time.
+    pub const fn plain_length(self) -> usize {
+        let mut length = 0;
+        while self.plain(length).is_some() {
+            length += 1;
+        }
+        length
+    }
+}
+
+const fn is_at(text: &[u8], start: usize) -> bool {
+    let mut at = 0;
+    while at < text.len() {
+        if PLAIN[start + at] != text[at] {
+            return false;
+        }
+        at += 1;
+    }
+    PLAIN[start + at] == 0
+}
+
+/// Room for all texts, and the texts once they are unpacked.
+pub struct Texts([u8; PLAIN.len()]);
+
+impl Texts {
+    /// Takes half a megabyte of stack for a moment, and some milliseconds: not for the child, and
+    /// not for a run of which nothing is to be said.
+    pub fn unpacked() -> Texts {
+        let mut texts = Texts([0; _]);
+        texts.unpack();
+        texts
+    }
+
+    pub fn unpack(&mut self) {
+        model::unpack(PACKED, &mut self.0);
     }
 
     /// The text, or the first of its parts.
-    pub fn text(self) -> Text {
-        self.part(0)
+    pub fn text(&self, packed: Packed) -> Text<'_> {
+        self.part(packed, 0)
     }
 
     /// A part by its number. Behind the last there are empty ones.
-    pub fn part(self, number: usize) -> Text {
-        let mut text = Text { packed: self.0.to_cstr().to_bytes(), waiting: [0; _], depth: 0 };
-        for _ in 0..number {
-            while text.next().is_some() {}
-        }
-        text
-    }
-}
-
-/// A text as it is unpacked.
-#[derive(Clone)]
-pub struct Text {
-    packed: &'static [u8],
-    /// Second halves of the pairs that were begun.
-    waiting: [u8; MAX_DEPTH],
-    depth: usize,
-}
-
-impl Text {
-    pub fn is_empty(&self) -> bool {
-        self.clone().next().is_none()
-    }
-
-    pub fn is(self, bytes: &[u8]) -> bool {
-        self.eq(bytes.iter().copied())
-    }
-}
-
-impl Iterator for Text {
-    type Item = u8;
-
-    /// `None` where a part ends, and then the next one begins.
     #[inline(never)]
-    fn next(&mut self) -> Option<u8> {
-        let mut byte = match self.depth.checked_sub(1) {
-            Some(last) => {
-                self.depth = last;
-                *self.waiting.get(last)?
-            }
-            None => {
-                let (first, rest) = self.packed.split_first()?;
-                self.packed = rest;
-                *first
-            }
-        };
-        while let Some(&[first, second]) = PAIRS.get(usize::from(byte.wrapping_sub(FIRST))) {
-            if first == 0 {
-                break;
-            }
-            *self.waiting.get_mut(self.depth)? = second;
-            self.depth += 1;
-            byte = first;
-        }
-        (byte != PART).then_some(byte)
+    pub fn part(&self, packed: Packed, number: usize) -> Text<'_> {
+        let rest = self.0.get(usize::from(packed.0)..).unwrap_or(&[]);
+        let text = rest.split(|&byte| byte == 0).next().unwrap_or(&[]);
+        Text(part(text, number))
     }
 }
 
-impl fmt::Display for Text {
+/// Of a text in parts, one by its number: of a plain one too, `concat!("one", "\x1f", "two")`.
+#[inline(never)]
+pub fn part(text: &[u8], number: usize) -> &[u8] {
+    text.split(|&byte| byte == PART).nth(number).unwrap_or(&[])
+}
+
+/// A part of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'a>(&'a [u8]);
+
+impl Text<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl AsRef<[u8]> for Text<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.clone().try_for_each(|byte| fmt::Write::write_char(f, char::from(byte)))
+        self.0.iter().try_for_each(|&byte| fmt::Write::write_char(f, char::from(byte)))
     }
 }
-
-impl fmt::Display for Packed {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.text().fmt(f)
-    }
-}
-
-impl fmt::Debug for Packed {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{:?}", self.0.to_cstr())
-    }
-}
-
-impl PartialEq for Packed {
-    fn eq(&self, other: &Packed) -> bool {
-        self.0.to_cstr() == other.0.to_cstr()
-    }
-}
-
-impl Eq for Packed {}
 
 #[cfg(test)]
 mod tests {
@@ -151,39 +140,40 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_text_comes_back_as_it_was() {
-        let text = packed!("the text, as it is: `cd ..`\nof 2 lines");
-        assert_eq!(text.to_string(), "the text, as it is: `cd ..`\nof 2 lines");
-        assert_eq!(packed!("").to_string(), "");
+    fn every_text_of_the_program_comes_back() {
+        assert!(Texts::unpacked().0[..] == *PLAIN);
+    }
+
+    #[test]
+    fn what_the_source_has_is_what_is_found() {
+        let texts = Texts::unpacked();
+        let text = packed!("needs a value");
+        assert_eq!(texts.text(text).to_string(), "needs a value");
+        let long = (0..).map_while(|at| text.plain(at)).collect::<Vec<u8>>();
+        assert_eq!(long, b"needs a value");
     }
 
     #[test]
     fn parts_are_counted_from_0_and_behind_the_last_there_is_nothing() {
-        let text = packed!("one", "", "three");
-        let parts: Vec<String> = (0..5).map(|number| text.part(number).to_string()).collect();
-        assert_eq!(parts, ["one", "", "three", "", ""]);
+        let texts = Texts::unpacked();
+        let text = packed!("unknown option", "see tinyctr --help");
+        let parts: Vec<String> = (0..4).map(|at| texts.part(text, at).to_string()).collect();
+        assert_eq!(parts, ["unknown option", "see tinyctr --help", "", ""]);
     }
 
-    #[test]
-    fn every_code_stands_for_printable_text() {
-        for byte in 1..=u8::MAX {
-            let bytes: &'static [u8] = Box::leak(Box::new([byte, 0]));
-            let text = Packed::new(bytes).to_string();
-            if !pairs::stands_for_itself(byte) && !text.starts_with(char::from(byte)) {
-                assert!(text.len() > 1 && text.bytes().all(pairs::stands_for_itself), "{byte:x}");
-            }
-        }
+    /// What `Texts::unpack` does, with bytes of another's.
+    fn unpacked(packed: &[u8], length: usize) -> Vec<u8> {
+        let mut text = vec![0; length];
+        model::unpack(packed, &mut text);
+        text
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn every_text_comes_back(text in "[ -~\n]{0,200}") {
-            let mut bytes = text.clone().into_bytes();
-            let length = pairs::pack(&mut bytes);
-            prop_assert!(!bytes[..length].contains(&0));
-            bytes.truncate(length);
-            bytes.push(0);
-            prop_assert_eq!(Packed::new(bytes.leak()).to_string(), text);
+        fn every_text_comes_back(text in "[ -~\n\0\x1f]{0,200}") {
+            let text = text.into_bytes();
+            prop_assert_eq!(unpacked(&pack::pack(&text), text.len()), text);
         }
     }
 }

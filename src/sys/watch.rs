@@ -22,6 +22,7 @@ use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
 use crate::flags::{Map, O, Prot};
+use crate::packed::Texts;
 use crate::script::Script;
 use crate::steps::Step;
 use crate::trace::{self, Call, Door, Known, Signature, Text, Word};
@@ -68,6 +69,7 @@ pub(super) struct Watch {
     word: Word,
     rehearsal: Rehearsal,
     script: Script,
+    texts: Texts,
     namespaces: observe::Namespaces,
     /// The steps that were told, a bit each: a step may be taken on both sides of the clone.
     told: u64,
@@ -146,6 +148,7 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
     if orders.rehearse {
         watch.rehearsal.begin();
     }
+    watch.texts.unpack();
     exchange_actions(&IGNORED, &mut watch.callers);
     set_watch(watch);
     if watch.format == Format::Shell {
@@ -153,8 +156,8 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
         watch.out();
     }
     if let Some(step) = watch.skip {
-        watch.remark(|words| {
-            let words = words.push("SKIPPED, to see what breaks: ").push_each(step.name());
+        watch.remark(|words, texts| {
+            let words = words.push("SKIPPED, to see what breaks: ").push(step.name(texts));
             words.push(". Not for use.");
         });
         if watch.own_file {
@@ -378,13 +381,13 @@ impl Watch {
         let lesson = step.lesson();
         let told = self.told >> step as u64 & 1 != 0;
         self.told |= 1 << step as u64;
-        if self.explain && !told && !lesson.why().is_empty() {
-            self.remark(|words| {
-                words.push_each(lesson.name()).push(": ").push_each(lesson.why());
+        if self.explain && !told && !lesson.why(&self.texts).is_empty() {
+            self.remark(|words, texts| {
+                words.push(lesson.name(texts)).push(": ").push(lesson.why(texts));
             });
-            if !lesson.without().is_empty() {
-                self.remark(|words| {
-                    words.push("without it: ").push_each(lesson.without());
+            if !lesson.without(&self.texts).is_empty() {
+                self.remark(|words, texts| {
+                    words.push("without it: ").push(lesson.without(texts));
                 });
             }
         }
@@ -432,7 +435,7 @@ impl Watch {
                 match result {
                     None => drop(self.line.push("?")),
                     Some(result) => {
-                        trace::result(&mut self.line, number, result);
+                        trace::result(&mut self.line, number, result, &self.texts);
                         trace::seconds(&mut self.line, took);
                     }
                 }
@@ -444,7 +447,7 @@ impl Watch {
                     None => self.line.push("null"),
                     Some(result) => {
                         self.line.push("\"");
-                        trace::result(&mut self.line, number, result);
+                        trace::result(&mut self.line, number, result, &self.texts);
                         self.line.push("\",\"nanoseconds\":").push_decimal(took)
                     }
                 };
@@ -489,20 +492,20 @@ impl Watch {
         let who = self.who().trim_ascii_end();
         self.line.push("{\"who\":\"").push(who);
         if let Some(step) = self.step {
-            self.line.push("\",\"step\":\"").push_each(step.name());
+            self.line.push("\",\"step\":\"").push(step.name(&self.texts));
         }
         self.line.push("\",\"").push(key).push("\":\"").push(value);
     }
 
     /// Words between the calls: a reason, or what has changed.
-    fn remark(&mut self, say: impl FnOnce(&mut Buffer)) {
+    fn remark(&mut self, say: impl FnOnce(&mut Buffer, &Texts)) {
         self.word.clear();
-        say(&mut self.word);
+        say(&mut self.word, &self.texts);
         self.tell_remark();
     }
 
     fn remark_now(&mut self, what: &[u8]) {
-        self.remark(|words| {
+        self.remark(|words, _| {
             words.push("now: ").push(what);
         });
     }
@@ -548,7 +551,7 @@ impl Watch {
     fn give_up(&mut self, errno: Errno) {
         set_watch(null_mut());
         let mut line = crate::buf::Line::<256>::new();
-        Error::errno(Step::Trace, c"the trace ends here", errno).line(&mut line);
+        Error::errno(Step::Trace, c"the trace ends here", errno).line(&mut line, &self.texts);
         let _unheard = write(STDERR, line.as_bytes());
         if self.rehearsal.is_on() {
             super::exit_unseen(crate::error::EXIT_FAILURE); // its account is all that it is for

@@ -22,6 +22,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tinyctr::packed::Texts;
 use tinyctr::steps::LESSONS;
 
 /// What no test waits longer for: a slow machine under load is not a defect, a hang is.
@@ -33,6 +34,12 @@ pub fn binary() -> &'static Path {
     BINARY.get_or_init(|| {
         std::env::var_os("TINYCTR").unwrap_or_else(|| env!("CARGO_BIN_EXE_tinyctr").into()).into()
     })
+}
+
+/// What it has to say.
+pub fn texts() -> &'static Texts {
+    static TEXTS: OnceLock<Texts> = OnceLock::new();
+    TEXTS.get_or_init(Texts::unpacked)
 }
 
 /// `tinyctr ARGS`, without a terminal and without an environment that could change its mind.
@@ -267,7 +274,10 @@ pub fn failure(said: &Said) -> Failure {
     let hint = hint.map(|hint| hint.strip_prefix("  hint: ").expect(hint).to_owned());
     let body = line.strip_prefix("tinyctr: ").expect("our name comes first");
     let (step, rest) = body.split_once(": ").expect("a step is named");
-    assert!(LESSONS.iter().any(|lesson| lesson.name().is(step.as_bytes())), "no such step: {line}");
+    assert!(
+        LESSONS.iter().any(|lesson| lesson.name(texts()).as_ref() == step.as_bytes()),
+        "no such step: {line}"
+    );
     let (object, cause) = rest.rsplit_once(": ").unwrap_or(("", rest));
     Failure { step: step.into(), object: object.into(), cause: cause.into(), hint }
 }

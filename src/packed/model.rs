@@ -1,0 +1,109 @@
+//! Guessing a text bit by bit, from what came before: what was guessed well takes little room
+//! ([context mixing](https://en.wikipedia.org/wiki/Context_mixing) in a small form: an opinion in
+//! each context, all of them added up; and a
+//! [range coder](https://en.wikipedia.org/wiki/Range_coding)). Needs nothing of the crate: build.rs
+//! packs with the very guesses that the program unpacks with.
+
+/// What ends one part of a text that has several; NUL ends the text.
+pub const PART: u8 = 0x1f;
+
+/// A context's opinion is 0 where it has seen nothing yet. Its upper bits are the logarithm of the
+/// odds that the next bit is 1; the lower ones count how often it was asked, up to `SURE`.
+type Opinion = i32;
+
+/// An opinion's place is a hash. Two that meet there spoil each other, and with half the places the
+/// texts would take 120 bytes more.
+const SLOTS: u32 = 17;
+pub type Opinions = [Opinion; 1 << SLOTS];
+
+/// How much of the last bytes is a context, for all but the last one: that is the word so far.
+const MASKS: [u32; 4] = [0, 0xff, 0xffff, 0];
+const WORD: usize = MASKS.len() - 1;
+
+const COUNT: u32 = 6;
+const SURE: i32 = 40;
+
+/// Odd numbers without a pattern: what is multiplied with one is spread over all bits.
+const SPREAD: u32 = 0x9e37_79b1;
+const SPREAD_BITS: u32 = 0x2f0b_4c47;
+
+/// Goes through a text of 7-bit characters. Each bit is handed on with the chance, out of 65,536,
+/// that it is 1; what is handed back is taken for the text's.
+pub fn walk(text: &mut [u8], opinions: &mut Opinions, mut code: impl FnMut(u32, bool) -> bool) {
+    // How much is learned from one bit: less and less. (Division is slow.)
+    let mut rates = [0; 1 << COUNT];
+    for (rate, count) in rates.iter_mut().zip(4..) {
+        *rate = (3 << 12) / count;
+    }
+    let (mut last, mut word) = (0_u32, 0_u32);
+    for byte in text {
+        let mut contexts = [0; MASKS.len()];
+        for (context, &mask) in contexts.iter_mut().zip(&MASKS) {
+            *context = (last & mask).wrapping_add(mask).wrapping_mul(SPREAD);
+        }
+        contexts[WORD] = word.wrapping_mul(SPREAD).wrapping_add(SPREAD);
+        let mut begun = 1_u32;
+        for place in (0..7).rev() {
+            let mut asked = [0; MASKS.len()];
+            let mut odds = 0;
+            for (slot, context) in asked.iter_mut().zip(&contexts) {
+                let mixed = (context ^ begun.wrapping_mul(SPREAD_BITS)).wrapping_mul(SPREAD);
+                *slot = (mixed >> (u32::BITS - SLOTS)) as usize;
+                odds += opinions.get(*slot).unwrap_or(&0) >> COUNT;
+            }
+            let chance = chance(odds);
+            let bit = i32::from(code(chance, *byte >> place & 1 != 0));
+            let surprise = (bit << 16) - chance as i32;
+            for &slot in &asked {
+                let Some(opinion) = opinions.get_mut(slot) else { continue };
+                let count = *opinion & ((1 << COUNT) - 1);
+                let lesson = (surprise * rates[count as usize]) >> 12;
+                *opinion += (lesson << (COUNT + 1)) + i32::from(count < SURE);
+            }
+            begun = begun << 1 | bit as u32;
+        }
+        *byte = begun as u8 & 0x7f;
+        last = last << 8 | u32::from(*byte);
+        let is_letter = byte.is_ascii_alphabetic();
+        word = if is_letter { (word + (begun | 0x20)).wrapping_mul(SPREAD) } else { 0 };
+    }
+}
+
+/// Of odds' logarithm, 65,536 for 1: 1 / (1 + e^-odds), with (1 - odds/16)^16 for the power.
+fn chance(odds: i32) -> u32 {
+    let mut power = (65_535 - (odds.abs() >> 4)).max(0) as u32;
+    for _ in 0..4 {
+        power = (power * power) >> 16;
+    }
+    let less = ((power << 16) / (power + 65_536)).max(24);
+    if odds < 0 { less } else { 65_536 - less }
+}
+
+/// What of a range stands for a 1.
+pub const fn share(range: u32, chance: u32) -> u32 {
+    ((range as u64 * chance as u64) >> 16) as u32
+}
+
+/// Fills `text` with what was packed.
+#[inline(never)] // a large frame
+#[allow(dead_code, reason = "build.rs only packs")]
+pub fn unpack(packed: &[u8], text: &mut [u8]) {
+    let mut opinions: Opinions = [0; _];
+    let mut packed = packed.iter();
+    let (mut range, mut value) = (0_u32, 0_u32);
+    walk(text, &mut opinions, |chance, _| {
+        while range < 1 << 24 {
+            range = range << 8 | 0xff; // all four bytes come in the first time
+            value = value << 8 | u32::from(packed.next().copied().unwrap_or(0));
+        }
+        let ones = share(range, chance);
+        let is_one = value < ones;
+        if is_one {
+            range = ones - 1; // the highest value that it may be
+        } else {
+            value -= ones;
+            range -= ones;
+        }
+        is_one
+    });
+}
