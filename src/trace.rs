@@ -83,8 +83,8 @@ pub enum Arg<'a> {
 pub enum Filled {
     /// A `struct sigaction`.
     DefaultAction,
-    /// A `struct timespec`.
-    NoTime,
+    /// A `struct timespec` of so many nanoseconds.
+    Time(u32),
     /// A `struct rlimit`.
     LimitOfOne,
     /// A `struct mount_attr` that sets these flags.
@@ -232,7 +232,7 @@ pub fn argument(line: &mut Buffer, arg: Arg, known: Known) {
 fn structure(line: &mut Buffer, address: usize, filled: Filled) {
     match filled {
         Filled::DefaultAction => line.push("{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}"),
-        Filled::NoTime => line.push("{tv_sec=0, tv_nsec=0}"),
+        Filled::Time(time) => line.push("{tv_sec=0, tv_nsec=").push_decimal(time.into()).push("}"),
         Filled::LimitOfOne => line.push("{rlim_cur=1, rlim_max=1}"),
         Filled::CapabilityHeader => line.push("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"),
         Filled::MountAttr(flags) => {

@@ -572,7 +572,7 @@ pub fn is_unread(fd: i32) -> Result<bool, Errno> {
     let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
     let now = [0_u8; 16]; // struct timespec: no time at all
     let fds = Arg::Out(&raw mut poll as usize, size_of_val(&poll) as u32, Shown::Poll(fd));
-    let time = Arg::Struct(now.as_ptr() as usize, Filled::NoTime);
+    let time = Arg::Struct(now.as_ptr() as usize, Filled::Time(0));
     let args = [fds, Arg::Unsigned(1), time, Arg::Null, Arg::Unsigned(8)];
     // SAFETY: the kernel reads and writes one pollfd, reads the time, and there is no mask.
     unsafe { enter(call!(Open, ppoll, args)) }?;
@@ -639,6 +639,57 @@ fn exit_unseen(status: i32) -> ! {
         // SAFETY: as in `exit_group`.
         let _never = unsafe { raw(Sysno::exit_group, &[Arg::Signed(status as isize)]) };
     }
+}
+
+// --- limits ------------------------------------------------------------------------------------
+
+/// Opens a file, writes to it once, and closes it: what the kernel's files of one value want.
+pub fn write_file(directory: i32, path: &CStr, content: &[u8]) -> Result<(), Errno> {
+    let fd = openat(directory, path, O::WRONLY | O::CLOEXEC)?;
+    let written = write(fd, content);
+    close(fd)?;
+    written.map(drop)
+}
+
+/// `unlinkat(directory, path, AT_REMOVEDIR)`,
+/// [rmdir(2)](https://man7.org/linux/man-pages/man2/rmdir.2.html).
+pub fn rmdir(directory: i32, path: &CStr) -> Result<(), Errno> {
+    let flag = Arg::Named(libc::AT_REMOVEDIR as u32, "AT_REMOVEDIR");
+    // SAFETY: as in `openat`.
+    unsafe { enter(call!(Shut, unlinkat, [Arg::Fd(directory), Arg::Str(path), flag])) }.map(drop)
+}
+
+/// `flock(fd, LOCK_EX|LOCK_NB)`, [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html).
+/// The lock is there for as long as anybody has this very opening of the file.
+pub fn flock(fd: i32) -> Result<(), Errno> {
+    let operation = Arg::Named((libc::LOCK_EX | libc::LOCK_NB) as u32, "LOCK_EX|LOCK_NB");
+    // SAFETY: the call touches no memory of ours.
+    unsafe { enter(call!(Open, flock, [Arg::Fd(fd), operation])) }.map(drop)
+}
+
+/// `kill(pid, SIGKILL)`, [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html).
+pub fn kill(pid: u32) -> Result<(), Errno> {
+    let args = [Arg::Unsigned(pid as usize), Arg::Signal(libc::SIGKILL)];
+    // SAFETY: as in `flock`.
+    unsafe { enter(call!(Shut, kill, args)) }.map(drop)
+}
+
+/// `unshare(flags)`, [unshare(2)](https://man7.org/linux/man-pages/man2/unshare.2.html).
+pub fn unshare(namespaces: Clone) -> Result<(), Errno> {
+    let flags = Arg::Flags(namespaces.bits(), Clone::TABLE);
+    // SAFETY: as in `flock`: no memory is unshared.
+    unsafe { enter(call!(Shut, unshare, [flags])) }.map(drop)
+}
+
+/// `nanosleep({0, 10000000}, NULL)`,
+/// [nanosleep(2)](https://man7.org/linux/man-pages/man2/nanosleep.2.html): 10 milliseconds, or
+/// less, where a signal comes.
+pub fn sleep_a_little() {
+    const TIME: u32 = 10_000_000;
+    let time = [0, u64::from(TIME)]; // struct timespec: seconds, nanoseconds
+    let time = Arg::Struct(time.as_ptr() as usize, Filled::Time(TIME));
+    // SAFETY: the kernel reads the two words.
+    let _short = unsafe { enter(call!(Open, nanosleep, [time, Arg::Null])) };
 }
 
 #[cfg(test)]
