@@ -32,6 +32,11 @@ pub extern "C" fn child(shared: &Shared) -> ! {
 }
 
 fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
+    // How much: the limits hold from here on.
+    if let Some(cgroups) = shared.cgroups {
+        let namespace = plan.namespaces.contains(Clone::NEWCGROUP);
+        step(Step::Join, || cgroups.join(namespace).on(c"cgroup"))?;
+    }
     // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
     if let Some(maps) = &plan.id_maps {
         skippable(Step::MapIds, || maps.write())?;

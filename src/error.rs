@@ -61,11 +61,13 @@ refusals! {
          caps",
     );
     VariableWithoutName = packed!("a variable needs a name");
+    NoLimit =
+        packed!("no amount that can be a limit", "such as --memory=64M, --cpus=0.5, --pids=20");
     HostnameEmpty = packed!("empty");
     HostnameTooLong = packed!("longer than 64 bytes");
     // What does not go together.
     SkipUnseen = packed!("needs --trace or --explain, being for study only");
-    ScriptOfThat = packed!("a script is not JSON, and leaves no step out");
+    ScriptOfThat = packed!("a script is not JSON, leaves no step out, and sets no limits");
     BareAlready = packed!(
         "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
          change",
@@ -175,6 +177,9 @@ impl<'a> Error<'a> {
             (Step::Clone, Errno::EAGAIN) => {
                 packed!("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
             }
+            (Step::Limits, _) => packed!(
+                "limits need root or delegation: systemd-run --user --scope -p Delegate=yes ..."
+            ),
             (Step::PivotRoot, Errno::EBUSY) => {
                 packed!("this is the root file system itself, for which one writes /")
             }

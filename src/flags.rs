@@ -131,6 +131,14 @@ flags! {
 }
 
 flags! {
+    /// [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html)
+    Lock, "LOCK_", "0", {
+        EX = libc::LOCK_EX,
+        NB = libc::LOCK_NB,
+    }
+}
+
+flags! {
     /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html). No bit stands for reading
     /// only: `O_RDONLY` is 0.
     O, "O_", "0", {

@@ -4,7 +4,6 @@ use core::ffi::CStr;
 
 use crate::buf::Line;
 use crate::error::{Fault, On};
-use crate::flags::O;
 use crate::sys;
 
 /// The contents of uid_map and gid_map: one id each.
@@ -34,7 +33,5 @@ impl IdMaps {
 
 /// The kernel takes a map in a single write, or not at all.
 fn put(file: &'static CStr, content: &[u8]) -> Result<(), Fault<'static>> {
-    let fd = sys::openat(sys::AT_FDCWD, file, O::WRONLY | O::CLOEXEC).on(file)?;
-    sys::write(fd, content).on(file)?;
-    sys::close(fd).on(file)
+    sys::write_file(sys::AT_FDCWD, file, content).on(file)
 }

@@ -31,6 +31,9 @@ pub enum Id {
     Hostname,
     Env,
     Workdir,
+    Memory,
+    Cpus,
+    Pids,
     CapAdd,
     CapDrop,
     Seccomp,
@@ -118,6 +121,24 @@ pub const OPTIONS: &[Opt] = &[
         Some(b'w'),
         Value::Required,
         packed!("workdir", "DIR", "working directory inside (default: /)"),
+    ),
+    opt(
+        Id::Memory,
+        None,
+        Value::Required,
+        packed!("memory", "SIZE", "at most so much memory: 64M, 1.5G"),
+    ),
+    opt(
+        Id::Cpus,
+        None,
+        Value::Required,
+        packed!("cpus", "N", "at most so many processors: 2, 0.5"),
+    ),
+    opt(
+        Id::Pids,
+        None,
+        Value::Required,
+        packed!("pids", "N", "at most so many processes and threads"),
     ),
     opt(
         Id::CapAdd,
@@ -223,9 +244,6 @@ pub const OPTIONS: &[Opt] = &[
     reserved(Some(b't'), Value::None, packed!("tty")),
     reserved(Some(b'T'), Value::None, packed!("no-tty")),
     reserved(None, Value::None, packed!("init")),
-    reserved(None, Value::Required, packed!("memory", "SIZE")),
-    reserved(None, Value::Required, packed!("cpus", "N")),
-    reserved(None, Value::Required, packed!("pids", "N")),
 ];
 
 /// The long names once more, as they are, each with a space behind it: a command line is read
@@ -311,6 +329,11 @@ pub struct Options<'a> {
     pub namespaces: Option<Clone>,
     pub hostname: Option<&'a CStr>,
     pub workdir: Option<&'a CStr>,
+    /// Of memory in bytes, of each 100 milliseconds in microseconds, of processes and threads.
+    /// 0: no limit.
+    pub limits: [u64; 3],
+    /// The value of `--memory` as it was written.
+    pub memory: &'a CStr,
     /// What `--cap-add` and `--cap-drop` name.
     pub cap_add: caps::Set,
     pub cap_drop: caps::Set,
@@ -365,6 +388,8 @@ impl<'a> Options<'a> {
             namespaces: None,
             hostname: None,
             workdir: None,
+            limits: [0; 3],
+            memory: c"",
             cap_add: 0,
             cap_drop: 0,
             seccomp: None,
@@ -378,6 +403,7 @@ impl<'a> Options<'a> {
         }
     }
 
+    #[inline(never)] // so that all of it is in memory, which takes less code
     fn set(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
         match token.id {
             Id::Help | Id::Version => {}
@@ -385,6 +411,12 @@ impl<'a> Options<'a> {
             Id::Hostname => self.hostname = Some(token.value),
             Id::Workdir => self.workdir = Some(token.value),
             Id::Env => check_variable(token.value)?,
+            Id::Memory => {
+                self.memory = token.value;
+                self.limits[0] = parse_limit(token, 1)?;
+            }
+            Id::Cpus => self.limits[1] = parse_limit(token, 100_000)?,
+            Id::Pids => self.limits[2] = parse_limit(token, 1)?,
             Id::CapAdd => self.cap_add |= parse_capabilities(token.value)?,
             Id::CapDrop => self.cap_drop |= parse_capabilities(token.value)?,
             Id::Seccomp => self.seccomp = Some(parse_profile(token.value)?),
@@ -402,6 +434,7 @@ impl<'a> Options<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn check(&self) -> Result<(), Error<'a>> {
         if self.image.is_empty() {
             return refuse(c"IMAGE", Refusal::ImageEmpty);
@@ -411,7 +444,7 @@ impl<'a> Options<'a> {
         }
         if self.study.dry_run == Some(DryRun::Script) {
             let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
-            if json || self.study.skip.is_some() {
+            if json || self.study.skip.is_some() || self.is_limited() {
                 return refuse(c"--dry-run=sh", Refusal::ScriptOfThat);
             }
         }
@@ -429,6 +462,11 @@ impl<'a> Options<'a> {
             _ => return Ok(()),
         };
         refuse(c"--hostname", why)
+    }
+
+    pub fn is_limited(&self) -> bool {
+        let [memory, cpus, pids] = self.limits;
+        memory | cpus | pids != 0
     }
 
     /// The values of `-e`, in the order in which they stand.
@@ -470,6 +508,34 @@ fn parse_profile(name: &CStr) -> Result<Profile, Error<'_>> {
         b"default" => Ok(Profile::Default),
         _ => refuse(name, Refusal::NoSuchProfile),
     }
+}
+
+#[inline(never)] // once
+fn parse_limit<'a>(token: &Token<'a>, unit: u64) -> Result<u64, Error<'a>> {
+    // The kernel takes no less than 1000 of its 100,000 microseconds.
+    let limit = amount(token, unit).unwrap_or(0);
+    if limit < unit.div_ceil(100) { refuse(token.written, Refusal::NoLimit) } else { Ok(limit) }
+}
+
+/// `64`, `64M`, `1.5g`: a decimal number of `unit`, for memory perhaps with a letter behind it.
+fn amount(token: &Token, mut unit: u64) -> Option<u64> {
+    let (mut number, mut parts) = (0_u64, 0_u64); // no parts: no point yet
+    let mut text = token.value.to_bytes();
+    while let [byte, rest @ ..] = text {
+        text = rest;
+        match byte {
+            b'0'..=b'9' if number < 1 << 53 => {
+                number = number * 10 + u64::from(byte & 15);
+                parts = parts.saturating_mul(10);
+            }
+            b'.' if parts == 0 && token.id != Id::Pids => parts = 1,
+            letter if token.id == Id::Memory && rest.is_empty() => {
+                unit = 1 << (10 * b"bkmgt".iter().position(|it| *it == letter | 32)?);
+            }
+            _ => return None,
+        }
+    }
+    Some(number.checked_mul(unit)? / parts.max(1))
 }
 
 fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {

@@ -7,11 +7,11 @@ use syscalls::Errno;
 
 use crate::arch::{Process, Strings, tail};
 use crate::buf::Line;
+use crate::cgroup::Cgroups;
 use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
 use crate::options::{self, Banner, DryRun, Options, Request, Study};
-use crate::packed::Texts;
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
 use crate::sys::{self, Format, Orders, skippable, step};
@@ -33,6 +33,12 @@ pub fn run(process: &Process, child: Entry) -> i32 {
         Ok(Request::Run(options)) => return run_container(&options, process, child),
         Err(error) => Err(error),
     };
+    told(answer)
+}
+
+/// The exit status; of an error that is told here.
+#[inline(never)] // once
+fn told(answer: Result<i32, Error>) -> i32 {
     answer.unwrap_or_else(|error| {
         report(&error);
         error.exit_code()
@@ -41,26 +47,34 @@ pub fn run(process: &Process, child: Entry) -> i32 {
 
 fn run_container(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
     if let Err(error) = begin_study(&options.study) {
-        report(&error);
-        return error.exit_code();
+        return told(Err(error));
     }
     if let Err(error) = executable::is_of_this_root(process) {
-        report(&error);
-        return error.exit_code();
+        return told(Err(error));
     }
     let mut path = None;
     let image = match find_image(options, process, &mut path) {
         Ok(image) => image,
         Err(error) => {
-            report(&error);
+            let code = told(Err(error));
             report_places(&error, options, process);
-            return error.exit_code();
+            return code;
         }
     };
-    container(options, image, process, child).unwrap_or_else(|error| {
-        report(&error);
-        error.exit_code()
-    })
+    if !options.bare
+        && let Err(error) = shed_inheritance()
+    {
+        return told(Err(error));
+    }
+    if options.is_limited() {
+        return limited(options, image, process, child);
+    }
+    told(container(options, image, process, child, None))
+}
+
+fn shed_inheritance() -> Result<(), Error<'static>> {
+    skippable(Step::Close, descriptors::close_inherited)?;
+    skippable(Step::Sigchld, || sys::reset_signal(libc::SIGCHLD).on(c"SIGCHLD"))
 }
 
 /// Orders what was asked for to be shown.
@@ -105,17 +119,28 @@ fn find_image<'a>(
     path.as_cstr().ok_or(Error::errno(Step::Image, c"", Errno::ENAMETOOLONG))
 }
 
+/// The container, and around it the cgroups that limit it.
+#[inline(never)] // a large frame
+fn limited(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
+    let mut cgroups = Cgroups::none();
+    if let Err(error) = step(Step::Limits, || cgroups.make(options.limits)) {
+        return told(Err(error));
+    }
+    let code = told(container(options, image, process, child, Some(&cgroups)));
+    if code == EXIT_SIGNAL + libc::SIGKILL && cgroups.ran_out_of_memory() {
+        print_out_of_memory(options);
+    }
+    told(step(Step::Unlimit, || cgroups.remove()).map(|()| code))
+}
+
 /// From the plan to the command's end. Returns the exit status.
 fn container<'a>(
     options: &Options<'static>,
     image: &'a CStr,
     process: &Process,
     child: Entry,
+    cgroups: Option<&Cgroups>,
 ) -> Result<i32, Error<'a>> {
-    if !options.bare {
-        skippable(Step::Close, descriptors::close_inherited)?;
-        skippable(Step::Sigchld, || sys::reset_signal(libc::SIGCHLD).on(c"SIGCHLD"))?;
-    }
     let (plan, stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
@@ -125,8 +150,13 @@ fn container<'a>(
     if banner && let Some(command) = named(options) {
         print_running(command, pid_namespace, options.image);
     }
-    let shared = Shared { plan: &plan, failure: Cell::new(None), program: Cell::new(None) };
-    let namespaces = shared.plan.namespaces;
+    let (failure, program) = (Cell::new(None), Cell::new(None));
+    let shared = Shared { plan: &plan, cgroups, failure, program };
+    let mut namespaces = plan.namespaces;
+    if cgroups.is_some() {
+        // It is made where the cgroups are entered.
+        namespaces = Clone::from_bits(namespaces.bits() & !Clone::NEWCGROUP.bits());
+    }
     let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
     let failure = shared.failure.take();
     // Which shell the image has is known only now.
@@ -205,14 +235,29 @@ fn print_ended(ended: Ended) {
     say(line.end());
 }
 
+/// Important enough to be said where no banner is. The limit stands as it was written.
+#[inline(never)] // a large frame, and not on the way to the wait
+fn print_out_of_memory(options: &Options) {
+    if options.banner == Banner::Never {
+        return;
+    }
+    let mut line = Text::new();
+    line.push("container killed: out of memory (limit ");
+    line.push_visible(options.memory.to_bytes()).push(")");
+    say(line.end());
+}
+
 #[inline(never)] // a large frame, and not on the way to the wait
 fn report(error: &Error) {
     sys::end_rehearsal(); // this is really said
-    let texts = Texts::unpacked();
+    let Ok(texts) = sys::texts() else {
+        // Where there is no memory for words there is none for a stack: the words for that.
+        return say(b"tinyctr: map stack: ENOMEM (Cannot allocate memory)\n");
+    };
     let mut line = Text::new();
-    error.line(&mut line, &texts);
+    error.line(&mut line, texts);
     say(line.as_bytes());
-    if let Some(hint) = error.advice(&texts) {
+    if let Some(hint) = error.advice(texts) {
         line.clear();
         line.push(HINT).push(hint);
         say(line.end());
@@ -246,6 +291,9 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Error<'static>> {
 #[inline(never)] // a large frame, and not on the way to the wait
 fn print_help() -> Result<(), Error<'static>> {
     let mut text = Line::<4096>::new();
-    options::help(&mut text, &Texts::unpacked());
+    step(Step::Output, || {
+        options::help(&mut text, sys::texts().on(c"help")?);
+        Ok(())
+    })?;
     print(text.as_bytes())
 }

@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
+use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
@@ -323,6 +324,8 @@ pub type Failure<'a> = Option<Error<'a>>;
 /// The memory that parent and child have in common.
 pub struct Shared<'p, 'a> {
     pub plan: &'p Plan<'a>,
+    /// Where there are limits. Then it is the child that makes the cgroup namespace.
+    pub cgroups: Option<&'p Cgroups>,
     /// Written by the child, read by the parent after the clone has returned.
     pub failure: core::cell::Cell<Failure<'a>>,
     /// The program that is being executed: the last one that was tried.

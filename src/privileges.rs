@@ -46,9 +46,7 @@ fn expendable() -> Result<(), Fault<'static>> {
     if !spared {
         return Ok(());
     }
-    let fd = sys::openat(sys::AT_FDCWD, file, O::WRONLY | O::CLOEXEC).on(file)?;
-    sys::write(fd, b"0").on(file)?;
-    sys::close(fd).on(file)
+    sys::write_file(sys::AT_FDCWD, file, b"0").on(file)
 }
 
 /// No more rights than these, for the command and all that comes from it.

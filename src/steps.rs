@@ -14,9 +14,11 @@ pub enum Step {
     Image,
     Close,
     Sigchld,
+    Limits,
     Memory,
     Banner,
     Clone,
+    Join,
     MapIds,
     DieWithParent,
     Keyring,
@@ -45,6 +47,7 @@ pub enum Step {
     Capabilities,
     Exec,
     Wait,
+    Unlimit,
 }
 
 /// What there is to say about a step.
@@ -81,7 +84,7 @@ impl Lesson {
 }
 
 /// In the order of `Step`.
-pub const LESSONS: &[Lesson; 38] = &[
+pub const LESSONS: &[Lesson; 41] = &[
     lesson(Step::Option, packed!("option")),
     lesson(Step::Output, packed!("output")),
     lesson(Step::Trace, packed!("trace")),
@@ -124,6 +127,16 @@ pub const LESSONS: &[Lesson; 38] = &[
         ),
     ),
     lesson(
+        Step::Limits,
+        packed!(
+            "set limits",
+            "",
+            "A cgroup is made for the container, with its limits (cgroups(7)). What a killed \
+             tinyctr left there goes.",
+            "The container could take all of the machine.",
+        ),
+    ),
+    lesson(
         Step::Memory,
         packed!(
             "map stack",
@@ -151,6 +164,16 @@ pub const LESSONS: &[Lesson; 38] = &[
              (namespaces(7)). CLONE_VM|CLONE_VFORK lend it our memory until execve, so that \
              nothing is copied (vfork(2)).",
             "A process like any other.",
+        ),
+    ),
+    lesson(
+        Step::Join,
+        packed!(
+            "enter cgroup",
+            "",
+            "From here on the limits hold. The cgroup namespace comes after it, so that our cgroup \
+             is its root (cgroup_namespaces(7)).",
+            "The limits would be there, and nobody in them.",
         ),
     ),
     lesson(
@@ -424,6 +447,15 @@ pub const LESSONS: &[Lesson; 38] = &[
             "",
             "tinyctr is asleep until the command ends, and then ends as it did.",
             "",
+        ),
+    ),
+    lesson(
+        Step::Unlimit,
+        packed!(
+            "remove cgroup",
+            "",
+            "Whoever is still in it is killed, and the cgroup goes.",
+            "It would be there until the next boot.",
         ),
     ),
 ];

@@ -84,6 +84,9 @@ pub enum Kind {
     Prot,
     Map,
     O,
+    Lock,
+    /// Namespaces alone, without a signal.
+    Namespaces,
     /// As `clone` has them: flags, and the signal in the lowest byte.
     CloneFlags,
     /// As `open` has them: an access mode, and flags.
@@ -103,8 +106,8 @@ pub enum Kind {
     Capability,
     /// A `struct sigaction` of zeros.
     DefaultAction,
-    /// A `struct timespec` of zeros.
-    NoTime,
+    /// A `struct timespec`.
+    Time,
     /// A `struct rlimit` of ones.
     LimitOfOne,
     /// Version 3, our own process.
@@ -220,6 +223,7 @@ named! {
         PR_CAPBSET_DROP = libc::PR_CAPBSET_DROP,
         PR_SET_NO_NEW_PRIVS = libc::PR_SET_NO_NEW_PRIVS;
     prlimit64: RLIMIT_CORE = libc::RLIMIT_CORE;
+    unlinkat: AT_REMOVEDIR = libc::AT_REMOVEDIR;
     seccomp: SECCOMP_SET_MODE_FILTER = libc::SECCOMP_SET_MODE_FILTER;
 }
 
@@ -276,6 +280,8 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
         Kind::Prot => flag_word(line, bits, flags::Prot::TABLE),
         Kind::Map => flag_word(line, bits, flags::Map::TABLE),
         Kind::O => flag_word(line, bits, flags::O::TABLE),
+        Kind::Lock => flag_word(line, bits, flags::Lock::TABLE),
+        Kind::Namespaces => flag_word(line, bits, flags::Clone::TABLE),
         Kind::CloneFlags => {
             flag_word(line.push("flags="), bits & !0xff, flags::Clone::TABLE);
             signal(line.push("|"), (bits & 0xff) as i32);
@@ -327,6 +333,10 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
             let path = (call.memory)(address, returned);
             quoted(line, path.strip_suffix(b"\0").unwrap_or(path), usize::MAX);
         }
+        Kind::Time => {
+            line.push("{tv_sec=").push_decimal(call.word(address) as u64).push(", tv_nsec=");
+            line.push_decimal(call.word(address + 8) as u64).push("}");
+        }
         Kind::Pipe => {
             signed(line.push("["), half(0) as i32 as isize);
             signed(line.push(", "), half(4) as i32 as isize);
@@ -349,7 +359,6 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
 fn always_the_same(kind: Kind) -> &'static str {
     match kind {
         Kind::DefaultAction => "{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}",
-        Kind::NoTime => "{tv_sec=0, tv_nsec=0}",
         Kind::LimitOfOne => "{rlim_cur=1, rlim_max=1}",
         Kind::CapabilityHeader => "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}",
         _ => "{...}",

@@ -539,7 +539,7 @@ fn a_script_that_would_be_half_a_script_is_an_error() {
     assert_eq!(failed.code, Some(125));
     assert!(failed.stderr.contains("trace: the trace ends here: E2BIG"), "{}", failed.stderr);
     let failure = fails(&mut tinyctr(["--dry-run=sh", "--trace=json:/dev/null", "/", "x"]), 125);
-    assert_eq!(failure.cause, "a script is not JSON, and leaves no step out");
+    assert_eq!(failure.cause, "a script is not JSON, leaves no step out, and sets no limits");
 }
 
 // --- reasons -------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ pub const FACTS: &[Fact] = &[
         "a bare name is not found (`ENOSYS`); a path is not looked up, and works",
     ),
     fact("fchdir", "chdir", "1.0", false, ALWAYS),
+    fact("flock", "flock", "2.0", true, LIMITS),
     fact(
         "getcwd",
         "getcwd",
@@ -80,7 +81,7 @@ pub const FACTS: &[Fact] = &[
         "getdents64",
         "2.4",
         true,
-        "every kernel for x86_64 has it; only those without close_range(2) need it",
+        "every kernel for x86_64 has it; only those without close_range(2), and limits, need it",
     ),
     fact(
         "ioctl",
@@ -97,6 +98,7 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`: a kernel built without keys (`CONFIG_KEYS`) has none to protect. Any other \
          error fails the start",
     ),
+    fact("kill", "kill", "1.0", true, LIMITS),
     fact(
         "madvise",
         "madvise",
@@ -110,7 +112,7 @@ pub const FACTS: &[Fact] = &[
         "mkdir",
         "2.6.16",
         false,
-        "the start fails; with `--bare` it is made only where the image has no /proc",
+        "the start fails; with `--bare` made only for limits, and where the image has no /proc",
     ),
     fact(
         "mknodat",
@@ -131,6 +133,7 @@ pub const FACTS: &[Fact] = &[
          `MS_NODEV` by a remount; a /sys that would be borrowed from the host stays empty",
     ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
+    fact("nanosleep", "nanosleep", "1.0", true, LIMITS),
     fact(
         "openat",
         "open",
@@ -178,9 +181,13 @@ pub const FACTS: &[Fact] = &[
     fact("symlinkat", "symlink", "2.6.16", false, "the start fails; `--bare` does not make it"),
     fact("umask", "umask", "1.0", true, ALWAYS),
     fact("umount2", "umount", "2.2", false, ALWAYS),
+    fact("unlinkat", "rmdir", "2.6.16", true, LIMITS),
+    fact("unshare", "unshare", "4.6", true, LIMITS),
     fact("wait4", "wait4", "1.0", false, ALWAYS),
     fact("write", "write", "1.0", true, ALWAYS),
 ];
+
+const LIMITS: &str = "made only for `--memory`, `--cpus` and `--pids`";
 
 /// What the watcher calls for itself.
 const WATCHERS: &[Fact] = &[

@@ -9,6 +9,7 @@ pub mod model;
 #[cfg(test)]
 mod pack;
 
+pub use model::Opinions;
 use model::PART;
 
 /// Where the texts begin; the first is that of the errnos. (build.rs writes it, and the two below.)
@@ -80,16 +81,17 @@ const fn is_at(text: &[u8], start: usize) -> bool {
 pub struct Texts([u8; PLAIN.len()]);
 
 impl Texts {
-    /// Takes half a megabyte of stack for a moment, and some milliseconds: not for the child, and
-    /// not for a run of which nothing is to be said.
+    /// In half a megabyte of stack: for tests and tools. (The program asks `sys::texts`.)
     pub fn unpacked() -> Texts {
         let mut texts = Texts([0; _]);
-        texts.unpack();
+        texts.unpack(&mut [0; _]);
         texts
     }
 
-    pub fn unpack(&mut self) {
-        model::unpack(PACKED, &mut self.0);
+    /// Takes some milliseconds: not for the child, and not for a run of which nothing is to be
+    /// said. `opinions` are all 0, and of no use afterwards.
+    pub fn unpack(&mut self, opinions: &mut Opinions) {
+        model::unpack(PACKED, &mut self.0, opinions);
     }
 
     /// The text, or the first of its parts.
@@ -164,7 +166,7 @@ mod tests {
     /// What `Texts::unpack` does, with bytes of another's.
     fn unpacked(packed: &[u8], length: usize) -> Vec<u8> {
         let mut text = vec![0; length];
-        model::unpack(packed, &mut text);
+        model::unpack(packed, &mut text, &mut [0; _]);
         text
     }
 

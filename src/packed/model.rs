@@ -85,13 +85,11 @@ pub const fn share(range: u32, chance: u32) -> u32 {
 }
 
 /// Fills `text` with what was packed.
-#[inline(never)] // a large frame
 #[allow(dead_code, reason = "build.rs only packs")]
-pub fn unpack(packed: &[u8], text: &mut [u8]) {
-    let mut opinions: Opinions = [0; _];
+pub fn unpack(packed: &[u8], text: &mut [u8], opinions: &mut Opinions) {
     let mut packed = packed.iter();
     let (mut range, mut value) = (0_u32, 0_u32);
-    walk(text, &mut opinions, |chance, _| {
+    walk(text, opinions, |chance, _| {
         while range < 1 << 24 {
             range = range << 8 | 0xff; // all four bytes come in the first time
             value = value << 8 | u32::from(packed.next().copied().unwrap_or(0));

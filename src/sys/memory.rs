@@ -11,9 +11,10 @@ use core::mem::{align_of, size_of};
 use core::slice;
 use syscalls::{Errno, Sysno};
 
-use super::{NULL, call, enter};
+use super::{NULL, call, enter, raw};
 use crate::arch::{self, ThinCStr};
 use crate::flags::{Map, Prot};
+use crate::packed::{Opinions, Texts};
 
 /// Pages are made when they are touched, so this is the limit, not the cost.
 const STACK_SIZE: usize = 64 * 1024;
@@ -99,6 +100,30 @@ pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errn
     // SAFETY: inside the mapping, or at its end where the arena is empty: `wanted` has counted it.
     let top = unsafe { (base as *mut u8).add(length - arena) };
     Ok((Stack { top }, Arena { next: top, left: arena }))
+}
+
+/// Memory of our own, behind the doorway's back:
+/// `mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`. It is never given
+/// back.
+///
+/// # Safety
+/// All zero is a valid `T`.
+pub(super) unsafe fn zeroed<T>() -> Result<&'static mut T, Errno> {
+    let protection = (Prot::READ | Prot::WRITE).bits() as usize;
+    let flags = (Map::PRIVATE | Map::ANONYMOUS).bits() as usize;
+    let args = [NULL, size_of::<T>(), protection, flags, usize::MAX, 0];
+    // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
+    let address = unsafe { raw(Sysno::mmap, args) }?;
+    // SAFETY: fresh memory, aligned to a page, ours alone and for good; the caller's contract.
+    Ok(unsafe { &mut *(address as *mut T) })
+}
+
+/// The texts, for who has something to say, in memory of their own.
+pub fn texts() -> Result<&'static Texts, Errno> {
+    // SAFETY: both are arrays of numbers.
+    let (texts, opinions) = unsafe { zeroed::<(Texts, Opinions)>() }?;
+    texts.unpack(opinions);
+    Ok(texts)
 }
 
 /// What of this program has to be in memory while it waits: nothing but the wait.

@@ -14,12 +14,12 @@ use core::mem::{MaybeUninit, size_of_val, transmute};
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
-use crate::flags::{Clone, Ended, Mnt, MountAttr, Ms, O};
+use crate::flags::{Clone, Ended, Lock, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
 use crate::trace::{Call, Signature};
 
 use memory::Resident;
-pub use memory::{Arena, Stack, map_memory};
+pub use memory::{Arena, Stack, map_memory, texts};
 pub use watch::{Format, Orders, begin_watch, end_rehearsal, is_watchers, skippable, skips, step};
 
 /// Instead of a directory: relative paths start at the working directory.
@@ -644,7 +644,7 @@ pub fn is_unread(fd: i32) -> Result<bool, Errno> {
     let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
     let now = [0_u8; 16]; // struct timespec: no time at all
     let (fds, time) = (&raw mut poll, &raw const now);
-    let call = call!(Open, ppoll, Poll(fds), Unsigned(1), NoTime(time), Address(NULL), Unsigned(8));
+    let call = call!(Open, ppoll, Poll(fds), Unsigned(1), Time(time), Address(NULL), Unsigned(8));
     // SAFETY: the kernel reads and writes one pollfd, reads the time, and there is no mask.
     unsafe { enter(call) }?;
     Ok(poll.revents & libc::POLLERR != 0)
@@ -716,6 +716,52 @@ fn exit_unseen(status: i32) -> ! {
         // SAFETY: as in `exit_group`.
         let _never = unsafe { raw(Sysno::exit_group, [status as usize]) };
     }
+}
+
+// --- limits ------------------------------------------------------------------------------------
+
+/// Opens a file, writes to it once, and closes it: what the kernel's files of one value want.
+pub fn write_file(directory: i32, path: &CStr, content: &[u8]) -> Result<(), Errno> {
+    let fd = openat(directory, path, O::WRONLY | O::CLOEXEC)?;
+    let written = write(fd, content);
+    close(fd)?;
+    written.map(drop)
+}
+
+/// `unlinkat(directory, path, AT_REMOVEDIR)`,
+/// [rmdir(2)](https://man7.org/linux/man-pages/man2/rmdir.2.html).
+pub fn rmdir(directory: i32, path: &CStr) -> Result<(), Errno> {
+    let flag = libc::AT_REMOVEDIR as u32;
+    // SAFETY: as in `openat`.
+    unsafe { act(call!(Shut, unlinkat, Fd(directory), Str(path), Named(flag))) }
+}
+
+/// `flock(fd, LOCK_EX|LOCK_NB)`, [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html).
+/// The lock is there for as long as anybody has this very opening of the file.
+pub fn flock(fd: i32) -> Result<(), Errno> {
+    // SAFETY: the call touches no memory of ours.
+    unsafe { act(call!(Open, flock, Fd(fd), Lock(Lock::EX | Lock::NB))) }
+}
+
+/// `kill(pid, SIGKILL)`, [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html).
+pub fn kill(pid: u32) -> Result<(), Errno> {
+    // SAFETY: as in `flock`.
+    unsafe { act(call!(Shut, kill, Unsigned(pid as usize), Signal(libc::SIGKILL))) }
+}
+
+/// `unshare(flags)`, [unshare(2)](https://man7.org/linux/man-pages/man2/unshare.2.html).
+pub fn unshare(namespaces: Clone) -> Result<(), Errno> {
+    // SAFETY: as in `flock`: no memory is unshared.
+    unsafe { act(call!(Shut, unshare, Namespaces(namespaces))) }
+}
+
+/// `nanosleep({0, 10000000}, NULL)`,
+/// [nanosleep(2)](https://man7.org/linux/man-pages/man2/nanosleep.2.html): 10 milliseconds, or
+/// less, where a signal comes.
+pub fn sleep_a_little() {
+    let time = [0, 10_000_000_u64]; // struct timespec: seconds, nanoseconds
+    // SAFETY: the kernel reads the two words.
+    let _short = unsafe { act(call!(Open, nanosleep, Time(&raw const time), Address(NULL))) };
 }
 
 #[cfg(test)]

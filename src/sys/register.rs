@@ -36,6 +36,8 @@ registers!(OpenFlags | O: |flags: flags::O| flags.bits() as usize);
 registers!(Ms: |flags: flags::Ms| flags.bits() as usize);
 registers!(Mnt: |flags: flags::Mnt| flags.bits() as usize);
 registers!(Prot: |flags: flags::Prot| flags.bits() as usize);
+registers!(Namespaces: |flags: flags::Clone| flags.bits() as usize);
+registers!(Lock: |flags: flags::Lock| flags.bits() as usize);
 registers!(Map: |flags: flags::Map| flags.bits() as usize);
 registers!(Bytes: |bytes: &[u8]| bytes.as_ptr() as usize);
 registers!(Argv | Envp: |strings: Strings| strings.as_ptr() as usize);
@@ -49,6 +51,6 @@ pub fn Str<'a>(string: impl Into<Option<&'a CStr>>) -> usize {
 pub use self::Str as Data;
 
 // What the kernel reads, and what it writes.
-pointers!(DefaultAction | NoTime | LimitOfOne | CapabilityHeader: *const T);
+pointers!(DefaultAction | Time | LimitOfOne | CapabilityHeader: *const T);
 pointers!(MountAttr | Filter | Sets: *const T);
 pointers!(SetsOut | Text | Path | Entries | Status | Struct | Pipe | Poll: *mut T);

@@ -16,12 +16,13 @@ use core::ptr::null_mut;
 use core::slice;
 use syscalls::{Errno, Sysno};
 
+use super::memory::zeroed;
 use super::observe;
 use super::rehearsal::Rehearsal;
 use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
-use crate::flags::{Map, O, Prot};
+use crate::flags::O;
 use crate::packed::Texts;
 use crate::script::Script;
 use crate::steps::Step;
@@ -121,21 +122,11 @@ fn set_watch(watch: *mut Watch) {
     unsafe { *WATCH.0.get() = watch }
 }
 
-/// Memory for a watch: `mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`.
-fn new_watch() -> Result<&'static mut Watch, Errno> {
-    let protection = (Prot::READ | Prot::WRITE).bits() as usize;
-    let flags = (Map::PRIVATE | Map::ANONYMOUS).bits() as usize;
-    let args = [NULL, size_of::<Watch>(), protection, flags, usize::MAX, 0];
-    // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
-    let address = unsafe { raw(Sysno::mmap, args) }?;
-    // SAFETY: fresh memory, aligned to a page, ours alone and for good; zero is a valid `Watch`.
-    Ok(unsafe { &mut *(address as *mut Watch) })
-}
-
 /// Begins to watch.
 #[inline(never)] // alone it is smaller than among its caller's variables
 pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
-    let watch = new_watch()?;
+    // SAFETY: zero is a valid `Watch`.
+    let watch: &'static mut Watch = unsafe { zeroed() }?;
     watch.own_file = orders.file.is_some();
     watch.fd = match orders.file {
         Some(path) => open_file(path)?,
@@ -148,7 +139,8 @@ pub fn begin_watch(orders: &Orders) -> Result<(), Errno> {
     if orders.rehearse {
         watch.rehearsal.begin();
     }
-    watch.texts.unpack();
+    // SAFETY: zero is a valid array of numbers.
+    watch.texts.unpack(unsafe { zeroed() }?);
     exchange_actions(&IGNORED, &mut watch.callers);
     set_watch(watch);
     if watch.format == Format::Shell {
