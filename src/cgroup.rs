@@ -12,8 +12,8 @@
 //!    in its parent; beneath it only in the root, where the rule doesn't hold. The root of a
 //!    namespace is none, and nothing is beside it.
 //! 2. A tinyctr that is killed removes nothing. The next one does, when it looks for a place: a
-//!    living owner holds a lock on it. Between mkdir and lock it is nobody's, and may
-//!    be swept away by another tinyctr that starts; then the owner takes another name.
+//!    living owner holds a lock on it. Between mkdir and lock it is nobody's, and may be swept away
+//!    by another tinyctr that starts; then the owner takes another name.
 //! 3. The lock is on a directory of the host's, which would be a way out for a container's working
 //!    directory (CVE-2024-21626). So the child closes it as soon as it is a member.
 //! 4. Until execve the child's memory is its parent's. What it takes for an execve beyond its limit
@@ -115,6 +115,7 @@ impl Cgroups {
 
     /// Makes the cgroups and sets the limits: of memory, of the processors and of processes, 0
     /// for none. Where one of them can't be set, nothing is left of the others.
+    #[inline(never)] // a large frame, and not on the way to the wait
     pub fn make(&mut self, limits: [u64; 3]) -> Result<(), Fault<'static>> {
         for (place, limit) in self.places.iter_mut().zip(limits) {
             place.limit = limit;
@@ -215,7 +216,7 @@ impl Place {
     /// Makes the cgroup, in the hierarchy with this list of controllers (empty: v2), in which we
     /// are in `own`.
     fn make(&mut self, mut list: &[u8], mut own: &[u8]) -> Result<(), Errno> {
-        let root = list.is_empty() && own == b"/";
+        let mut within = own == b"/";
         self.path.push("/sys/fs/cgroup");
         if list.is_empty() {
             if sys::exists(c"/sys/fs/cgroup/unified/").is_ok() {
@@ -232,15 +233,20 @@ impl Place {
         }
         let mut length = self.path.as_bytes().len();
         self.path.push(own).push("\0");
+        if self.path.is_cut() {
+            return Err(Errno::ENAMETOOLONG);
+        }
         if sys::exists(self.path()).is_ok() {
             length = self.path().count_bytes();
-        } // else the hierarchy is seen from ourselves on
+        } else {
+            within = true; // the hierarchy is seen from ourselves on
+        }
         self.path.truncate(length);
         self.path.push("\0");
         let parent = sys::openat(sys::AT_FDCWD, self.path(), DIRECTORY)?;
         sys::openat(parent, PROCS, O::CLOEXEC)?; // in no other file system
-        // Only the very root has no type (hazard 1).
-        if root && sys::openat(parent, c"cgroup.type", O::CLOEXEC).is_ok() {
+        // Hazard 1. Only the very root has no type, and no cgroup of v1.
+        if within && sys::openat(parent, c"cgroup.type", O::CLOEXEC).is_ok() {
             return Err(Errno::EBUSY);
         }
         sweep(parent, NAME);
@@ -325,8 +331,8 @@ fn remove(parent: i32, name: &CStr, cgroup: i32) -> Result<(), Errno> {
 
 // --- lines and words -----------------------------------------------------------------------------
 
-/// Gives each line of a file to `take`. A single read is enough: it gets all of a page of the
-/// kernel's, and ends with a whole line (fs/seq_file.c, seq_read_iter).
+/// Gives each whole line of a file's first page to `take`. What is beyond it counts as not there:
+/// more processes than that are killed in more than one turn.
 #[inline(never)] // once
 fn each_line(
     directory: i32,
@@ -336,7 +342,7 @@ fn each_line(
     let mut text = [0; 4096];
     let fd = sys::openat(directory, file, O::CLOEXEC)?;
     let mut text = sys::read(fd, &mut text)?;
-    while !text.is_empty() {
+    while text.contains(&b'\n') {
         take(next(&mut text, b'\n'))?;
     }
     sys::close(fd)

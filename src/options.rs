@@ -411,12 +411,18 @@ impl<'a> Options<'a> {
             Id::Hostname => self.hostname = Some(token.value),
             Id::Workdir => self.workdir = Some(token.value),
             Id::Env => check_variable(token.value)?,
-            Id::Memory => {
-                self.memory = token.value;
-                self.limits[0] = parse_limit(token, 1)?;
+            Id::Memory | Id::Cpus | Id::Pids => {
+                let [memory, cpus, pids] = &mut self.limits;
+                let (limit, unit) = match token.id {
+                    Id::Memory => {
+                        self.memory = token.value;
+                        (memory, 1)
+                    }
+                    Id::Cpus => (cpus, 100_000),
+                    _ => (pids, 1),
+                };
+                *limit = parse_limit(token, unit)?;
             }
-            Id::Cpus => self.limits[1] = parse_limit(token, 100_000)?,
-            Id::Pids => self.limits[2] = parse_limit(token, 1)?,
             Id::CapAdd => self.cap_add |= parse_capabilities(token.value)?,
             Id::CapDrop => self.cap_drop |= parse_capabilities(token.value)?,
             Id::Seccomp => self.seccomp = Some(parse_profile(token.value)?),

@@ -66,12 +66,10 @@ fn run_container(options: &Options<'static>, process: &Process, child: Entry) ->
     {
         return told(Err(error));
     }
-    if options.is_limited() {
-        return limited(options, image, process, child);
-    }
-    told(container(options, image, process, child, None))
+    limited(options, image, process, child)
 }
 
+#[inline(never)] // once
 fn shed_inheritance() -> Result<(), Error<'static>> {
     skippable(Step::Close, descriptors::close_inherited)?;
     skippable(Step::Sigchld, || sys::reset_signal(libc::SIGCHLD).on(c"SIGCHLD"))
@@ -119,18 +117,23 @@ fn find_image<'a>(
     path.as_cstr().ok_or(Error::errno(Step::Image, c"", Errno::ENAMETOOLONG))
 }
 
-/// The container, and around it the cgroups that limit it.
-#[inline(never)] // a large frame
+/// The container, and around it the cgroups that limit it, where there are limits.
 fn limited(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
-    let mut cgroups = Cgroups::none();
-    if let Err(error) = step(Step::Limits, || cgroups.make(options.limits)) {
-        return told(Err(error));
+    let mut cgroups = None;
+    if options.is_limited() {
+        let cgroups = cgroups.insert(Cgroups::none()); // pages that nobody else need touch
+        if let Err(error) = step(Step::Limits, || cgroups.make(options.limits)) {
+            return told(Err(error));
+        }
     }
-    let code = told(container(options, image, process, child, Some(&cgroups)));
-    if code == EXIT_SIGNAL + libc::SIGKILL && cgroups.ran_out_of_memory() {
-        print_out_of_memory(options);
+    let mut code = told(container(options, image, process, child, cgroups.as_ref()));
+    if let Some(cgroups) = &cgroups {
+        if code == EXIT_SIGNAL + libc::SIGKILL && cgroups.ran_out_of_memory() {
+            print_out_of_memory(options);
+        }
+        code = told(step(Step::Unlimit, || cgroups.remove()).map(|()| code));
     }
-    told(step(Step::Unlimit, || cgroups.remove()).map(|()| code))
+    code
 }
 
 /// From the plan to the command's end. Returns the exit status.
