@@ -276,8 +276,8 @@ fn calls_of_a_start(options: &[&str]) -> BTreeMap<String, usize> {
     for line in text.lines() {
         let (pid, call) = line.split_once(' ').expect("strace -f begins with the pid");
         let name = call.trim_start().split('(').next().expect("not empty");
-        // The failure takes memory too, for its words.
-        let words = name == "mmap" && !call.contains("MAP_NORESERVE");
+        // This failure takes memory too, for its words.
+        let words = name == "mmap" && counts.contains_key(&(pid, name));
         if !name.contains(['<', '+', '-']) && !UNTRIED.contains(&name) && !words {
             *counts.entry((pid, name)).or_default() += 1;
         }

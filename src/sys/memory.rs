@@ -79,9 +79,20 @@ pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errn
     let arena = arena.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
     let wanted = arena.checked_add(page_size + STACK_SIZE).ok_or(Errno::ENOMEM)?;
     let length = wanted.checked_next_multiple_of(page_size).ok_or(Errno::ENOMEM)?;
+    let base = map(length)?;
+    let guard = call!(Open, mprotect, Address(base), Unsigned(page_size), Prot(Prot::empty()));
+    // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
+    unsafe { enter(guard) }?;
+    // The arena ends where the mapping ends, so that a small one shares a page with the stack.
+    // SAFETY: inside the mapping, or at its end where the arena is empty: `wanted` has counted it.
+    let top = unsafe { (base as *mut u8).add(length - arena) };
+    Ok((Stack { top }, Arena { next: top, left: arena }))
+}
+
+fn map(length: usize) -> Result<usize, Errno> {
     let (protection, flags) =
         (Prot::READ | Prot::WRITE, Map::PRIVATE | Map::ANONYMOUS | Map::NORESERVE);
-    let fresh = call!(
+    let call = call!(
         Open,
         mmap,
         Address(NULL),
@@ -92,19 +103,21 @@ pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errn
         Unsigned(0),
     );
     // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
-    let base = unsafe { enter(fresh) }?;
-    let guard = call!(Open, mprotect, Address(base), Unsigned(page_size), Prot(Prot::empty()));
-    // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
-    unsafe { enter(guard) }?;
-    // The arena ends where the mapping ends, so that a small one shares a page with the stack.
-    // SAFETY: inside the mapping, or at its end where the arena is empty: `wanted` has counted it.
-    let top = unsafe { (base as *mut u8).add(length - arena) };
-    Ok((Stack { top }, Arena { next: top, left: arena }))
+    unsafe { enter(call) }
 }
 
-/// Memory of our own, behind the doorway's back:
-/// `mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`. It is never given
-/// back.
+/// The texts, for who has something to say, in memory of their own:
+/// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html).
+pub fn texts() -> Result<&'static Texts, Errno> {
+    let memory = map(size_of::<(Texts, Opinions)>())? as *mut (Texts, Opinions);
+    // SAFETY: fresh memory, aligned to a page, ours alone and for good; both are arrays of numbers,
+    // for which zero will do.
+    let (texts, opinions) = unsafe { &mut *memory };
+    texts.unpack(opinions);
+    Ok(texts)
+}
+
+/// Memory of the watcher's, behind the doorway's back. It is never given back.
 ///
 /// # Safety
 /// All zero is a valid `T`.
@@ -116,14 +129,6 @@ pub(super) unsafe fn zeroed<T>() -> Result<&'static mut T, Errno> {
     let address = unsafe { raw(Sysno::mmap, args) }?;
     // SAFETY: fresh memory, aligned to a page, ours alone and for good; the caller's contract.
     Ok(unsafe { &mut *(address as *mut T) })
-}
-
-/// The texts, for who has something to say, in memory of their own.
-pub fn texts() -> Result<&'static Texts, Errno> {
-    // SAFETY: both are arrays of numbers.
-    let (texts, opinions) = unsafe { zeroed::<(Texts, Opinions)>() }?;
-    texts.unpack(opinions);
-    Ok(texts)
 }
 
 /// What of this program has to be in memory while it waits: nothing but the wait.
