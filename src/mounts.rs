@@ -100,8 +100,12 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
 /// What is in `/dev` but no device, once its empty directories have served as masks.
 pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
     skippable(Step::Dev, || {
-        let options = if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS };
-        sys::mount_with(c"devpts", PTS, Ms::NOSUID | Ms::NOEXEC, options).on(PTS)?;
+        let mount = |options| sys::mount_with(c"devpts", PTS, Ms::NOSUID | Ms::NOEXEC, options);
+        match mount(if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS }) {
+            Err(Errno::EINVAL) => mount(TERMINALS_OF_ONE), // in somebody else's user namespace
+            mounted => mounted,
+        }
+        .on(PTS)?;
         // The same file system, by a mount that may be written to, and has no devices.
         sys::mount_bind(SHM, SHM, Ms::empty()).on(SHM)?;
         sys::mount_flags(SHM, INERT).on(SHM)?;

@@ -312,7 +312,7 @@ pub(super) fn before_clone((signature, [stack, flags]): (&'static Signature, [us
     watch.break_off();
     watch.clone_began = now();
     watch.in_child = true;
-    if watch.rehearsal.is_on() { watch.rehearsal.clone_flags() } else { flags as u64 }
+    if watch.rehearsal.is_on() { watch.rehearsal.clone_flags(flags as u64) } else { flags as u64 }
 }
 
 pub(super) fn after_clone(result: Result<usize, Errno>) {
