@@ -216,6 +216,9 @@ impl<'a> Error<'a> {
             (Step::Proc | Step::Place, Errno::EROFS | Errno::EACCES) => {
                 packed!("the image has no such directory, and none can be made in it")
             }
+            (Step::Proc | Step::Dev, Errno::ENOENT) => {
+                packed!("the container's is built over the host's, so the host needs one")
+            }
             (Step::Proc, Errno::EPERM) => packed!(
                 "in a user namespace this needs a pid namespace of its own (--ns pid,...), \
                  and a host whose own /proc is not masked"

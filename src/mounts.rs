@@ -7,20 +7,20 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
+use crate::arch::tail;
 use crate::error::{Error, On};
 use crate::flags::{Mnt, MountAttr, Ms};
 use crate::steps::Step;
 use crate::sys::{self, skippable};
 
 /// What differs from container to container.
-#[derive(Clone, Copy)]
 pub struct Mounts {
     /// Our own user namespace: no device can be made there, and no group 5 may be mapped.
     pub borrowed: bool,
     /// A network namespace of our own user namespace, so that we may show it in /sys.
     pub own_network: bool,
-    /// Standard input is a terminal, and becomes `/dev/console`.
-    pub console: bool,
+    /// The path of the terminal that becomes `/dev/console`.
+    pub console: Option<&'static CStr>,
     /// With a namespace of its own: message queues, and a cgroup to show.
     pub own_ipc: bool,
     pub own_cgroup: bool,
@@ -88,10 +88,11 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
         for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
             sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
         }
-        if mounts.console {
+        if let Some(terminal) = mounts.console {
             let console = c"/dev/console";
             sys::make_file(console, 0o600).on(console)?;
-            sys::mount_bind(c"/proc/self/fd/0", console, Ms::empty()).on(console)?;
+            let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
+            sys::mount_bind(name, console, Ms::empty()).on(console)?;
         }
         no_more_devices(mounts.borrowed).on(DEV)
     })
@@ -160,6 +161,8 @@ pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
         match if mounts.own_network { new_sys(flags) } else { Err(Errno::EPERM) } {
             // The network namespace, which it shows too, belongs to another user namespace.
             Err(Errno::EPERM) => borrow_sys().on(SYS)?,
+            // An initramfs may have no such directory. Then the container has none either.
+            Err(Errno::ENOENT) => return Ok(()),
             answer => answer.on(SYS)?,
         }
         let cgroup = c"/sys/fs/cgroup";

@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
         };
         let path = Search::new(options, process);
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
-        let size = pointers + path.size() + HOSTNAME_MAX + 1;
+        let size = pointers + path.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
         let (stack, mut arena) =
             step(Step::Memory, || sys::map_memory(process.page_size, size).on(c""))?;
         let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
             hostname,
             root,
             mounts: match root {
-                Root::Image(_) if !options.bare => Some(mounts(options, namespaces)?),
+                Root::Image(_) if !options.bare => Some(mounts(options, namespaces, &mut arena)?),
                 _ => None,
             },
             privileges: if sealed(options) { Some(privileges(options)?) } else { None },
@@ -126,18 +126,39 @@ fn default_namespaces(process: &Process) -> Clone {
     if process.euid == 0 { all } else { all | Clone::NEWUSER }
 }
 
-fn mounts(options: &Options, namespaces: Clone) -> Result<Mounts, Error<'static>> {
+fn mounts(
+    options: &Options,
+    namespaces: Clone,
+    arena: &mut Arena,
+) -> Result<Mounts, Error<'static>> {
     let own_user = namespaces.contains(Clone::NEWUSER);
     Ok(Mounts {
         borrowed: own_user,
         own_network: !own_user || namespaces.contains(Clone::NEWNET),
-        console: !sys::skips(Step::Dev)
-            && step(Step::Dev, || Ok(sys::ioctl_tcgets(sys::STDIN).is_ok()))?,
+        console: match sys::skips(Step::Dev) {
+            true => None,
+            false => step(Step::Dev, || Ok(terminal(arena)))?,
+        },
         own_ipc: namespaces.contains(Clone::NEWIPC),
         own_cgroup: namespaces.contains(Clone::NEWCGROUP),
         masked: !options.privileged,
     })
 }
+
+/// What standard input is called, where it is a terminal of this `/dev`: of another, the name could
+/// be another's here.
+fn terminal(arena: &mut Arena) -> Option<&'static CStr> {
+    sys::ioctl_tcgets(sys::STDIN).ok()?;
+    let link = c"/proc/self/fd/0";
+    let path = arena.bytes(TERMINAL_NAME)?;
+    let (_nul, room) = path.split_last_mut()?;
+    sys::readlinkat(link, room).ok()?;
+    let name = until_nul(path).filter(|name| name.to_bytes().starts_with(b"/dev/"))?;
+    (sys::identity(link, true) == sys::identity(name, false)).then_some(name)
+}
+
+/// With its NUL: `/dev/pts/0` and the like.
+const TERMINAL_NAME: usize = 64;
 
 /// An image is sealed in, with `--bare` excepted. A command on the host's own root is one of the
 /// host's, and gives up rights only where it is asked to.

@@ -20,7 +20,9 @@ say() { echo "<$1>"; shift; "$@"; echo "status $?"; echo "</>"; }
 echo host-only > /secret
 say ps /tinyctr -q /img ps ax -o pid,args
 say trace /tinyctr -q --trace /img true
-say mounts /tinyctr -q /img cat /proc/self/mountinfo
+say mounts /tinyctr -q --bare /img cat /proc/self/mountinfo
+say sealed /tinyctr -q /img grep CapEff /proc/self/status
+say devices /tinyctr -q /img ls /dev
 say escape /tinyctr -q /img /escape /secret
 say chroot /tinyctr -q --bare --ns uts /img /escape /secret
 say after /busybox grep -c /img /proc/self/mountinfo
@@ -48,6 +50,8 @@ fn on_an_initramfs_the_root_is_covered_and_holds() {
         assert!(said("trace").contains(call), "{call} in {console}");
     }
     assert_eq!(said("mounts").matches(" - ").count(), 2, "the root and /proc: {console}");
+    assert!(said("sealed").contains("00000000a80425fb"), "fourteen capabilities: {console}");
+    assert!(said("devices").contains("urandom"), "{console}");
     assert!(!said("escape").contains("host-only"), "{console}");
     assert!(said("escape").contains("status 1"), "the climb ended inside: {console}");
     assert!(said("chroot").contains("host-only"), "a plain chroot does not hold: {console}");

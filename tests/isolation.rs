@@ -201,6 +201,20 @@ fn assert_mounted(fault: Option<&str>, options: &[&str], expected: &[&str]) {
     }
 }
 
+// --- the terminal --------------------------------------------------------------------------------
+
+#[test]
+fn a_terminal_on_standard_input_is_the_console() {
+    require!(can_contain(), NO_NAMESPACES);
+    let terminal = nix::pty::openpty(None, None).expect("a pseudo-terminal");
+    let look = "test -c /dev/console && tty";
+    let mut command = tinyctr(["-q", text(image()), "sh", "-c", look]);
+    command.stdin(terminal.slave);
+    assert_eq!(stdout(&mut command), "/dev/console\n");
+    let none = tinyctr(["-q", text(image()), "sh", "-c", "test ! -e /dev/console; echo $?"]);
+    assert_eq!(stdout(&mut { none }), "0\n", "without a terminal there is none");
+}
+
 // --- the root ------------------------------------------------------------------------------------
 
 /// An image with `/escape` in it, and a file that only the host has.
