@@ -50,14 +50,15 @@ __attribute__((noreturn)) static void child(struct job *job)
 	must(CALL(sethostname, job->name, length, 0, 0, 0));
 	must(CALL(mount, "none", "/", 0, MS_REC | MS_PRIVATE, 0));
 	must(CALL(mount, job->image, job->image, 0, MS_BIND | MS_REC, 0));
-	must(CALL(chdir, job->image, 0, 0, 0, 0));
-	must(CALL(pivot_root, ".", ".", 0, 0, 0));
-	long proc = CALL(openat, AT_FDCWD, "proc",
+	long root = CALL(openat, AT_FDCWD, job->image, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0);
+	must(root);
+	long proc = CALL(openat, root, "proc",
 			 O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, 0);
 	must(proc);
 	must(CALL(fchdir, proc, 0, 0, 0, 0));
 	must(CALL(mount, "proc", ".", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0));
-	must(CALL(chdir, "/", 0, 0, 0, 0));
+	must(CALL(fchdir, root, 0, 0, 0, 0));
+	must(CALL(pivot_root, ".", ".", 0, 0, 0));
 	must(CALL(umount2, ".", MNT_DETACH, 0, 0, 0));
 	must(CALL(chroot, ".", 0, 0, 0, 0));
 	must(CALL(execve, job->argv[0], job->argv, job->envp, 0, 0));
