@@ -91,7 +91,7 @@ fn write_texts(out: &Path) {
         plain.push(0);
     }
     fs::write(out.join("texts.starts"), format!("{starts:?}")).expect("a list can be written");
-    fs::write(out.join("texts.packed"), pack::pack(&plain)).expect("texts can be written");
+    fs::write(out.join("texts.packed"), pack::pack(&plain, model::TEXT)).expect("texts can be written");
     fs::write(out.join("texts.plain"), plain).expect("texts can be written");
 }
 

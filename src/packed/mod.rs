@@ -81,7 +81,7 @@ const fn is_at(text: &[u8], start: usize) -> bool {
 pub struct Texts([u8; PLAIN.len()]);
 
 impl Texts {
-    /// In half a megabyte of stack: for tests and tools. (The program asks `sys::texts`.)
+    /// In a megabyte of stack: for tests and tools. (The program asks `sys::texts`.)
     pub fn unpacked() -> Texts {
         let mut texts = Texts([0; _]);
         texts.unpack(&mut [0; _]);
@@ -91,7 +91,7 @@ impl Texts {
     /// Takes some milliseconds: not for the child, and not for a run of which nothing is to be
     /// said. `opinions` are all 0, and of no use afterwards.
     pub fn unpack(&mut self, opinions: &mut Opinions) {
-        model::unpack(PACKED, &mut self.0, opinions);
+        model::unpack(PACKED, &mut self.0, model::TEXT, opinions);
     }
 
     /// The text, or the first of its parts.
@@ -164,9 +164,9 @@ mod tests {
     }
 
     /// What `Texts::unpack` does, with bytes of another's.
-    fn unpacked(packed: &[u8], length: usize) -> Vec<u8> {
+    fn unpacked(packed: &[u8], length: usize, bits: u32) -> Vec<u8> {
         let mut text = vec![0; length];
-        model::unpack(packed, &mut text, &mut [0; _]);
+        model::unpack(packed, &mut text, bits, &mut [0; _]);
         text
     }
 
@@ -175,7 +175,7 @@ mod tests {
         #[test]
         fn every_text_comes_back(text in "[ -~\n\0\x1f]{0,200}") {
             let text = text.into_bytes();
-            prop_assert_eq!(unpacked(&pack::pack(&text), text.len()), text);
+            prop_assert_eq!(unpacked(&pack::pack(&text, TEXT), text.len(), TEXT), text);
         }
     }
 }

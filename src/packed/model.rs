@@ -3,6 +3,8 @@
 //! each context, all of them added up; and a
 //! [range coder](https://en.wikipedia.org/wiki/Range_coding)). Needs nothing of the crate: build.rs
 //! packs with the very guesses that the program unpacks with.
+//!
+//! It is good at English, and at machine code, which has its idioms too.
 
 /// What ends one part of a text that has several; NUL ends the text.
 pub const PART: u8 = 0x1f;
@@ -11,13 +13,18 @@ pub const PART: u8 = 0x1f;
 /// odds that the next bit is 1; the lower ones count how often it was asked, up to `SURE`.
 type Opinion = i32;
 
-/// An opinion's place is a hash. Two that meet there spoil each other, and with half the places the
-/// texts would take 120 bytes more.
-const SLOTS: u32 = 17;
+/// An opinion's place is a hash. Two that meet there spoil each other: with half the places, what is
+/// packed would take 500 bytes more.
+const SLOTS: u32 = 18;
 pub type Opinions = [Opinion; 1 << SLOTS];
 
-/// How much of the last bytes is a context, for all but the last one: that is the word so far.
-const MASKS: [u32; 4] = [0, 0xff, 0xffff, 0];
+/// What is packed, by how many bits a character has.
+pub const TEXT: u32 = 7;
+pub const CODE: u32 = 8;
+
+/// How much of the last bytes is a context, for all but the last one: that is the word so far, and
+/// in code the byte before the last.
+const MASKS: [u32; 5] = [0, 0xff, 0xffff, 0xff_ffff, 0];
 const WORD: usize = MASKS.len() - 1;
 
 const COUNT: u32 = 6;
@@ -27,13 +34,18 @@ const SURE: i32 = 40;
 const SPREAD: u32 = 0x9e37_79b1;
 const SPREAD_BITS: u32 = 0x2f0b_4c47;
 
-/// Goes through a text of 7-bit characters. Each bit is handed on with the chance, out of 65,536,
-/// that it is 1; what is handed back is taken for the text's.
-pub fn walk(text: &mut [u8], opinions: &mut Opinions, mut code: impl FnMut(u32, bool) -> bool) {
+/// Goes through `text`, whose characters have so many bits. Each bit is handed on with the chance,
+/// out of 65,536, that it is 1; what is handed back is taken for the text's.
+pub fn walk(
+    text: &mut [u8],
+    bits: u32,
+    opinions: &mut Opinions,
+    mut code: impl FnMut(u32, bool) -> bool,
+) {
     // How much is learned from one bit: less and less. (Division is slow.)
     let mut rates = [0; 1 << COUNT];
     for (rate, count) in rates.iter_mut().zip(4..) {
-        *rate = (3 << 12) / count;
+        *rate = (5 << 11) / count;
     }
     let (mut last, mut word) = (0_u32, 0_u32);
     for byte in text {
@@ -43,7 +55,7 @@ pub fn walk(text: &mut [u8], opinions: &mut Opinions, mut code: impl FnMut(u32, 
         }
         contexts[WORD] = word.wrapping_mul(SPREAD).wrapping_add(SPREAD);
         let mut begun = 1_u32;
-        for place in (0..7).rev() {
+        for place in (0..bits).rev() {
             let mut asked = [0; MASKS.len()];
             let mut odds = 0;
             for (slot, context) in asked.iter_mut().zip(&contexts) {
@@ -62,10 +74,13 @@ pub fn walk(text: &mut [u8], opinions: &mut Opinions, mut code: impl FnMut(u32, 
             }
             begun = begun << 1 | bit as u32;
         }
-        *byte = begun as u8 & 0x7f;
+        *byte = (begun ^ 1 << bits) as u8;
         last = last << 8 | u32::from(*byte);
-        let is_letter = byte.is_ascii_alphabetic();
-        word = if is_letter { (word + (begun | 0x20)).wrapping_mul(SPREAD) } else { 0 };
+        word = match byte {
+            _ if bits == CODE => last >> 8 & 0xff,
+            b'A'..=b'Z' | b'a'..=b'z' => (word + (begun | 0x20)).wrapping_mul(SPREAD),
+            _ => 0,
+        };
     }
 }
 
@@ -86,10 +101,10 @@ pub const fn share(range: u32, chance: u32) -> u32 {
 
 /// Fills `text` with what was packed.
 #[allow(dead_code, reason = "build.rs only packs")]
-pub fn unpack(packed: &[u8], text: &mut [u8], opinions: &mut Opinions) {
+pub fn unpack(packed: &[u8], text: &mut [u8], bits: u32, opinions: &mut Opinions) {
     let mut packed = packed.iter();
     let (mut range, mut value) = (0_u32, 0_u32);
-    walk(text, opinions, |chance, _| {
+    walk(text, bits, opinions, |chance, _| {
         while range < 1 << 24 {
             range = range << 8 | 0xff; // all four bytes come in the first time
             value = value << 8 | u32::from(packed.next().copied().unwrap_or(0));

@@ -1,13 +1,13 @@
-//! Packing, for build.rs, and for the test that what was packed comes back.
+//! Packing, for build.rs and examples/pack, and for the test that what was packed comes back.
 
 use super::model::{Opinions, share, walk};
 
 /// What `model::unpack` makes `text` of again.
-pub fn pack(text: &[u8]) -> Vec<u8> {
+pub fn pack(text: &[u8], bits: u32) -> Vec<u8> {
     let mut packed = Vec::new();
     let (mut low, mut range) = (0_u32, u32::MAX);
-    let mut opinions: Opinions = [0; _];
-    walk(&mut text.to_vec(), &mut opinions, |chance, is_one| {
+    let mut opinions: Box<Opinions> = Box::new([0; _]);
+    walk(&mut text.to_vec(), bits, &mut opinions, |chance, is_one| {
         while range < 1 << 24 {
             packed.push((low >> 24) as u8);
             (low, range) = (low << 8, range << 8 | 0xff);
