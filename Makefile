@@ -4,6 +4,7 @@
 # for root: what needs it says so and stops.
 
 CARGO ?= cargo
+RUSTC ?= rustc
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR = $(DESTDIR)$(PREFIX)/bin
@@ -18,6 +19,9 @@ RELEASE = target/release/tinyctr
 # The file runs at one address, so its code may name addresses: a kilobyte less. Nothing else hangs
 # on it, and it is not for the tests and build scripts, whose compiler wants to load plugins.
 CODEGEN = -C relocation-model=static
+# What examples/pack wants to see: who calls whom, by name. It leaves all of that behind.
+FOR_PACK = -C strip=none -C link-arg=-Wl,--emit-relocs
+PACK = target/pack
 GENERATE = $(CARGO) run --quiet --locked --example generate --
 GENERATED = target/completions
 SKIPPED = $(CURDIR)/target/skipped-tests
@@ -32,8 +36,10 @@ all: program image ## the two that follow: what plain `make` does
 
 program: ## build ./tinyctr
 	@rootfs/need cargo cc
-	$(CARGO) rustc --release --locked --bin tinyctr -- $(CODEGEN)
-	@cmp -s $(RELEASE) tinyctr || install -m 755 $(RELEASE) tinyctr
+	$(CARGO) rustc --release --locked --bin tinyctr -- $(CODEGEN) $(FOR_PACK)
+	$(RUSTC) --edition 2024 -O -o $(PACK) examples/pack/main.rs
+	$(PACK) $(RELEASE) $(RELEASE).packed
+	@cmp -s $(RELEASE).packed tinyctr || install -m 755 $(RELEASE).packed tinyctr
 
 # The stand-in, where the real one can't be had within a few seconds.
 image: ## build rootfs/trusty, or its stand-in

@@ -26,6 +26,30 @@ const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
 /// signature: a tenth of the file. A debug build keeps them, for the debugger's sake.
 const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INSERT AFTER .text;\n";
 
+/// What only those need who have something to say, by its path in the crate: rooms, and functions
+/// of other rooms. The linker puts it into a section of its own, which examples/pack packs.
+const SPEAKING: [&str; 19] = [
+    "trace",
+    "script",
+    "errno",
+    "sys::observe",
+    "sys::rehearsal",
+    "sys::watcher",
+    "parent::tell_error",
+    "parent::tell_help",
+    "options::help",
+    "options::usage",
+    "options::Opt",
+    "error::Error::line",
+    "error::Error::advice",
+    "error::Error::experience",
+    "steps::Lesson",
+    "steps::Step::to_skip",
+    "steps::Step::name",
+    "packed::Texts::text",
+    "packed::Texts::part",
+];
+
 const FLAGS: [&str; 10] = [
     "-nostartfiles", // `_start` is ours (src/arch): no crt1.o
     "-nostdlib",     // neither libc nor libgcc
@@ -56,11 +80,27 @@ fn main() {
     for flag in FLAGS {
         println!("cargo::rustc-link-arg-bins={flag}");
     }
+    let mut script = speaking();
     if env::var("PROFILE").as_deref() == Ok("release") {
-        let script = Path::new(&out).join("discard.ld");
-        fs::write(&script, DISCARD).expect("the linker script can be written");
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+        script += DISCARD;
     }
+    let path = Path::new(&out).join("sections.ld");
+    fs::write(&path, script).expect("the linker script can be written");
+    println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", path.display());
+}
+
+/// Behind everything else, on pages of its own. The compiler gives each function a section, and
+/// names it by the path: each part with its length before it, and the type of an `impl` with dots.
+fn speaking() -> String {
+    let input = |path: &str| {
+        let parts = || ["tinyctr"].into_iter().chain(path.split("::"));
+        let counted: String = parts().map(|part| format!("{}{part}", part.len())).collect();
+        let dotted = parts().collect::<Vec<_>>().join("..");
+        let names = [counted, format!("{dotted}..")];
+        names.map(|name| format!("*(.text.*{name}* .rodata.*{name}*)")).join(" ")
+    };
+    let inputs = SPEAKING.map(input).join(" ");
+    format!("SECTIONS {{ .speaking ALIGN(4096) : {{ {inputs} }} }} INSERT AFTER .got;\n")
 }
 
 // --- texts ---------------------------------------------------------------------------------------
@@ -91,7 +131,8 @@ fn write_texts(out: &Path) {
         plain.push(0);
     }
     fs::write(out.join("texts.starts"), format!("{starts:?}")).expect("a list can be written");
-    fs::write(out.join("texts.packed"), pack::pack(&plain, model::TEXT)).expect("texts can be written");
+    fs::write(out.join("texts.packed"), pack::pack(&plain, model::TEXT))
+        .expect("texts can be written");
     fs::write(out.join("texts.plain"), plain).expect("texts can be written");
 }
 

@@ -134,9 +134,14 @@ impl<'a> Error<'a> {
     }
 
     pub fn cause(&self) -> Cause {
-        let number = self.code % STEP;
+        let number = self.number();
         let refusal = number.checked_sub(OURS).and_then(|at| REFUSALS.get(at as usize));
         refusal.map_or(Cause::Errno(Errno::new(number as i32)), |texts| Cause::Refused(*texts))
+    }
+
+    /// The errno, or which of our refusals it is.
+    pub fn number(&self) -> u32 {
+        self.code % STEP
     }
 
     /// `tinyctr: STEP: OBJECT: ERRNO (its text)`, and the newline.

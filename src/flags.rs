@@ -161,6 +161,15 @@ flags! {
     Prot, "PROT_", "PROT_NONE", {
         READ = libc::PROT_READ,
         WRITE = libc::PROT_WRITE,
+        EXEC = libc::PROT_EXEC,
+    }
+}
+
+flags! {
+    /// [mremap(2)](https://man7.org/linux/man-pages/man2/mremap.2.html)
+    Mremap, "MREMAP_", "0", {
+        MAYMOVE = libc::MREMAP_MAYMOVE,
+        FIXED = libc::MREMAP_FIXED,
     }
 }
 

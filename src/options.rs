@@ -14,6 +14,7 @@ use crate::error::{Error, Refusal};
 use crate::flags::Clone;
 use crate::packed::{Packed, Text, Texts, packed};
 use crate::steps::Step;
+use crate::sys;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,7 +362,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
         match token.id {
             Id::Help => return Ok(Request::Help),
             Id::Version => return Ok(Request::Version),
-            _ => options.set(&token)?,
+            _ => options.apply(&token)?,
         }
     }
     let rest = tokens.rest();
@@ -404,7 +405,7 @@ impl<'a> Options<'a> {
     }
 
     #[inline(never)] // so that all of it is in memory, which takes less code
-    fn set(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
+    fn apply(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
         match token.id {
             Id::Help | Id::Version => {}
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
@@ -552,8 +553,10 @@ fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
     }
 }
 
+#[inline(never)] // once
 fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
-    Step::to_skip(word.to_bytes()).map_or_else(|| refuse(word, Refusal::NoSuchStep), Ok)
+    let texts = sys::texts().map_err(|errno| Error::errno(Step::Option, word, errno))?;
+    Step::to_skip(word.to_bytes(), texts).map_or_else(|| refuse(word, Refusal::NoSuchStep), Ok)
 }
 
 fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {

@@ -12,6 +12,7 @@ use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
 use crate::options::{self, Banner, DryRun, Options, Request, Study};
+use crate::packed::Texts;
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
 use crate::sys::{self, Format, Orders, skippable, step};
@@ -253,10 +254,22 @@ fn print_out_of_memory(options: &Options) {
 #[inline(never)] // a large frame, and not on the way to the wait
 fn report(error: &Error) {
     sys::end_rehearsal(); // this is really said
-    let Ok(texts) = sys::texts() else {
+    match sys::texts() {
+        Ok(texts) => tell_error(error, texts),
         // Where there is no memory for words there is none for a stack: the words for that.
-        return say(b"tinyctr: map stack: ENOMEM (Cannot allocate memory)\n");
-    };
+        Err(Errno::ENOMEM) => say(b"tinyctr: map stack: ENOMEM (Cannot allocate memory)\n"),
+        Err(_) => {
+            let mut line = Text::new();
+            line.push("tinyctr: ").push_visible(error.object.to_cstr().to_bytes());
+            line.push(": error ").push_decimal(error.number().into());
+            line.push(" (there are no words for it where no memory may become code)");
+            say(line.end());
+        }
+    }
+}
+
+#[inline(never)] // packed
+fn tell_error(error: &Error, texts: &Texts) {
     let mut line = Text::new();
     error.line(&mut line, texts);
     say(line.as_bytes());
@@ -291,12 +304,14 @@ fn print(text: impl AsRef<[u8]>) -> Result<(), Error<'static>> {
     step(Step::Output, || sys::write_all(sys::STDOUT, text.as_ref()).on(c"stdout"))
 }
 
-#[inline(never)] // a large frame, and not on the way to the wait
+#[inline(never)] // once
 fn print_help() -> Result<(), Error<'static>> {
+    tell_help(step(Step::Output, || sys::texts().on(c"help"))?)
+}
+
+#[inline(never)] // packed
+fn tell_help(texts: &Texts) -> Result<(), Error<'static>> {
     let mut text = Line::<4096>::new();
-    step(Step::Output, || {
-        options::help(&mut text, sys::texts().on(c"help")?);
-        Ok(())
-    })?;
+    options::help(&mut text, texts);
     print(text.as_bytes())
 }

@@ -83,6 +83,7 @@ pub enum Kind {
     Mnt,
     Prot,
     Map,
+    Mremap,
     O,
     Lock,
     /// Namespaces alone, without a signal.
@@ -179,13 +180,8 @@ impl<'a> Call<'a> {
     }
 
     /// The strings of an `argv` or `envp`, up to its NULL.
-    pub fn strings(&self, at: usize) -> impl Iterator<Item = &'a [u8]> {
-        let (_, mut place) = self.argument(at);
-        core::iter::from_fn(move || {
-            let address = self.word(place);
-            place += size_of::<usize>();
-            (address != 0).then(|| self.string(address))
-        })
+    pub fn strings(&self, at: usize) -> Strings<'_, 'a> {
+        Strings { call: self, place: self.argument(at).1 }
     }
 
     /// The number at `address`.
@@ -196,6 +192,22 @@ impl<'a> Call<'a> {
     /// The half as large one.
     pub fn half(&self, address: usize) -> u32 {
         (self.memory)(address, 4).try_into().map_or(0, u32::from_ne_bytes)
+    }
+}
+
+/// See `Call::strings`.
+pub struct Strings<'c, 'a> {
+    call: &'c Call<'a>,
+    place: usize,
+}
+
+impl<'a> Iterator for Strings<'_, 'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let address = self.call.word(self.place);
+        self.place += size_of::<usize>();
+        (address != 0).then(|| self.call.string(address))
     }
 }
 
@@ -243,7 +255,9 @@ pub fn call(line: &mut Buffer, call: &Call, known: Known) {
 /// `3`, `-1 ENOENT (No such file or directory)`
 pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>, texts: &Texts) {
     match result {
-        Ok(address) if number == Sysno::mmap => line.push_hex(address as u64),
+        Ok(address) if matches!(number, Sysno::mmap | Sysno::mremap) => {
+            line.push_hex(address as u64)
+        }
         Ok(mask) if number == Sysno::umask => {
             octal(line, mask, 2);
             line
@@ -279,6 +293,7 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
         Kind::Mnt => flag_word(line, bits, flags::Mnt::TABLE),
         Kind::Prot => flag_word(line, bits, flags::Prot::TABLE),
         Kind::Map => flag_word(line, bits, flags::Map::TABLE),
+        Kind::Mremap => flag_word(line, bits, flags::Mremap::TABLE),
         Kind::O => flag_word(line, bits, flags::O::TABLE),
         Kind::Lock => flag_word(line, bits, flags::Lock::TABLE),
         Kind::Namespaces => flag_word(line, bits, flags::Clone::TABLE),

@@ -8,16 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{
-    NEEDS_ROOT, NO_NAMESPACES, NO_STRACE, Running, binary, can_contain, can_inject, image, is_root,
-    require, run, stdout, strace, tempdir, tinyctr, wait_until,
+    NEEDS_RELEASE, NEEDS_ROOT, NO_NAMESPACES, NO_STRACE, Running, binary, can_contain, can_inject,
+    image, is_release, is_root, require, run, stdout, strace, tempdir, tinyctr, wait_until,
 };
-
-const NEEDS_RELEASE: &str = "needs a release build (make test, or TINYCTR=its path)";
-
-/// The budgets are for what is shipped; TINYCTR names that, without it this is a debug build.
-fn is_release() -> bool {
-    std::env::var_os("TINYCTR").is_some()
-}
 
 #[test]
 fn a_debug_build_links_and_runs() {

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{
-    Failure, NO_NAMESPACES, NO_STRACE, Running, binary, can_contain, can_inject, children,
-    copy_of_image, fails, failure, image, is_alive, is_root, isolate, mounts_naming, output,
-    processes_with, require, run, stdout, strace, tempdir, tinyctr, token, wait_until,
+    Failure, NEEDS_RELEASE, NO_NAMESPACES, NO_STRACE, Running, binary, can_contain, can_inject,
+    children, copy_of_image, fails, failure, image, is_alive, is_release, is_root, isolate,
+    mounts_naming, output, processes_with, require, run, stdout, strace, tempdir, tinyctr, token,
+    wait_until,
 };
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat, renameat};
 use nix::mount::{MsFlags, mount};
@@ -260,6 +261,22 @@ fn without_memory_the_error_is_clear() {
     assert!(failure.cause.starts_with("ENOMEM ("), "{failure:?}");
 }
 
+/// As a service with systemd's MemoryDenyWriteExecute has it: what would tell the error is packed.
+#[test]
+fn where_no_memory_may_become_code_the_error_is_a_number() {
+    require!(is_release(), NEEDS_RELEASE);
+    require!(can_inject(), NO_STRACE);
+    for call in ["mprotect", "mremap"] {
+        let fault = format!("inject={call}:error=EACCES");
+        let mut command = strace(["-e", &fault], Path::new("/dev/null"));
+        let said = run(command.arg(binary()).args(["no-such-image", "true"]));
+        assert_eq!(said.code, Some(125), "{said:?}");
+        let words = "(there are no words for it where no memory may become code)";
+        let line = format!("tinyctr: no-such-image: error 2 {words}");
+        assert_eq!(said.stderr.lines().next(), Some(&*line));
+    }
+}
+
 // --- every call fails in turn --------------------------------------------------------------------
 
 /// The calls up to the command's execve, and how often each is made by one process. Left out:
@@ -276,8 +293,9 @@ fn calls_of_a_start(options: &[&str]) -> BTreeMap<String, usize> {
     for line in text.lines() {
         let (pid, call) = line.split_once(' ').expect("strace -f begins with the pid");
         let name = call.trim_start().split('(').next().expect("not empty");
-        // This failure takes memory too, for its words.
-        let words = name == "mmap" && counts.contains_key(&(pid, name));
+        // This failure takes memory too, for its words, and for the code that tells them.
+        let again = ["mmap", "mprotect"].contains(&name) && counts.contains_key(&(pid, name));
+        let words = again || name == "mremap";
         if !name.contains(['<', '+', '-']) && !UNTRIED.contains(&name) && !words {
             *counts.entry((pid, name)).or_default() += 1;
         }

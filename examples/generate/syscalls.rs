@@ -133,6 +133,7 @@ pub const FACTS: &[Fact] = &[
          `MS_NODEV` by a remount; a /sys that would be borrowed from the host stays empty",
     ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
+    fact("mremap", "mremap", "2.4", true, "every kernel for x86_64 has it; an error needs it"),
     fact("nanosleep", "nanosleep", "1.0", true, LIMITS),
     fact(
         "openat",

@@ -1,10 +1,12 @@
 //! Level 1. The texts of the program, in a third of the space: all of them packed together when it
-//! is built, and unpacked together by whoever has something to say.
+//! is built, and unpacked together by whoever has something to say; and the code that says it, in
+//! half of the space (examples/pack).
 //!
 //! The source has them where they belong: `packed!("the text")`. build.rs collects them from there.
 
 use core::fmt;
 
+pub mod code;
 pub mod model;
 #[cfg(test)]
 mod pack;
@@ -139,6 +141,8 @@ impl fmt::Display for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::{CODE, TEXT};
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     #[test]
@@ -176,6 +180,16 @@ mod tests {
         fn every_text_comes_back(text in "[ -~\n\0\x1f]{0,200}") {
             let text = text.into_bytes();
             prop_assert_eq!(unpacked(&pack::pack(&text, TEXT), text.len(), TEXT), text);
+        }
+
+        #[test]
+        fn all_code_comes_back(code in vec(prop_oneof![any::<u8>(), Just(0xe8)], 0..200)) {
+            let mut turned = code.clone();
+            code::turn_calls(&mut turned, 0x20_0000, true);
+            let mut back = unpacked(&pack::pack(&turned, CODE), code.len(), CODE);
+            prop_assert_eq!(&back, &turned);
+            code::turn_calls(&mut back, 0x20_0000, false);
+            prop_assert_eq!(back, code);
         }
     }
 }

@@ -13,8 +13,8 @@ pub const PART: u8 = 0x1f;
 /// odds that the next bit is 1; the lower ones count how often it was asked, up to `SURE`.
 type Opinion = i32;
 
-/// An opinion's place is a hash. Two that meet there spoil each other: with half the places, what is
-/// packed would take 500 bytes more.
+/// An opinion's place is a hash. Two that meet there spoil each other: with half the places, what
+/// is packed would take 300 bytes more.
 const SLOTS: u32 = 18;
 pub type Opinions = [Opinion; 1 << SLOTS];
 

@@ -9,12 +9,14 @@
 
 use core::mem::{align_of, size_of};
 use core::slice;
+use libc::{Elf64_Ehdr, Elf64_Phdr};
 use syscalls::{Errno, Sysno};
 
-use super::{NULL, call, enter, raw};
+use super::{NULL, call, enter, raw, watch};
 use crate::arch::{self, ThinCStr};
-use crate::flags::{Map, Prot};
-use crate::packed::{Opinions, Texts};
+use crate::flags::{Map, Mremap, Prot};
+use crate::packed::code::turn_calls;
+use crate::packed::{Opinions, Texts, model};
 
 /// Pages are made when they are touched, so this is the limit, not the cost.
 const STACK_SIZE: usize = 64 * 1024;
@@ -106,29 +108,83 @@ fn map(length: usize) -> Result<usize, Errno> {
     unsafe { enter(call) }
 }
 
-/// The texts, for who has something to say, in memory of their own:
+/// The texts, for who has something to say, in memory of their own; and the code that says it:
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html).
 pub fn texts() -> Result<&'static Texts, Errno> {
     let memory = map(size_of::<(Texts, Opinions)>())? as *mut (Texts, Opinions);
     // SAFETY: fresh memory, aligned to a page, ours alone and for good; both are arrays of numbers,
     // for which zero will do.
     let (texts, opinions) = unsafe { &mut *memory };
+    unpack_code(opinions)?;
+    opinions.fill(0);
     texts.unpack(opinions);
     Ok(texts)
 }
 
-/// Memory of the watcher's, behind the doorway's back. It is never given back.
-///
-/// # Safety
-/// All zero is a valid `T`.
-pub(super) unsafe fn zeroed<T>() -> Result<&'static mut T, Errno> {
+/// Code that was packed (build.rs says which), to where it was linked to run:
+/// `mprotect(memory, length, PROT_READ|PROT_EXEC)` and
+/// `mremap(memory, length, length, MREMAP_MAYMOVE|MREMAP_FIXED, place)`,
+/// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html),
+/// [mremap(2)](https://man7.org/linux/man-pages/man2/mremap.2.html).
+/// What can be run can't be written to, at no time.
+fn unpack_code(opinions: &mut Opinions) -> Result<(), Errno> {
+    let Some((packed, start)) = packed_code() else { return Ok(()) };
+    let Some((length, packed)) = packed.split_first_chunk() else { return Ok(()) };
+    let length = u32::from_le_bytes(*length) as usize;
+    let [place, size] = pages(start, start + length);
+    let memory = map(size)?;
+    // SAFETY: fresh memory, ours alone; it has room for the whole pages that the code lies in.
+    let code = unsafe { slice::from_raw_parts_mut((memory + start - place) as *mut u8, length) };
+    model::unpack(packed, code, model::CODE, opinions);
+    turn_calls(code, start, false);
+    let run = Prot::READ | Prot::EXEC;
+    let protect = call!(Open, mprotect, Address(memory), Unsigned(size), Prot(run));
+    // SAFETY: no reference to it is used from here on.
+    unsafe { enter(protect) }?;
+    let move_there = Mremap::MAYMOVE | Mremap::FIXED;
+    let [old, new] = [size; 2];
+    let call = call!(
+        Open,
+        mremap,
+        Address(memory),
+        Unsigned(old),
+        Unsigned(new),
+        Mremap(move_there),
+        Address(place),
+    );
+    // SAFETY: nothing is there: examples/pack has cut the code out of the file. Or the same code
+    // is, unpacked before; it may be what is running, and runs on.
+    unsafe { enter(call) }.map(drop)
+}
+
+/// The packed code, and where it is to run: examples/pack left that in `p_paddr`, a field of the
+/// program header that Linux ignores, and where all other segments have their own address
+/// ([elf(5)](https://man7.org/linux/man-pages/man5/elf.5.html)). None where nothing was packed.
+fn packed_code() -> Option<(&'static [u8], usize)> {
+    // SAFETY: the file begins with its header, which is mapped there; and the kernel has mapped
+    // what the program headers say. Nobody writes to any of it.
+    unsafe {
+        let header = &raw const __ehdr_start;
+        let headers = header.byte_add((*header).e_phoff as usize).cast();
+        let headers: &[Elf64_Phdr] = slice::from_raw_parts(headers, (*header).e_phnum.into());
+        let moved = headers.iter().find(|it| it.p_paddr != it.p_vaddr)?;
+        let packed = slice::from_raw_parts(moved.p_vaddr as *const u8, moved.p_filesz as usize);
+        Some((packed, moved.p_paddr as usize))
+    }
+}
+
+unsafe extern "C" {
+    /// Given by the linker: the ELF header, which is where the file is mapped.
+    static __ehdr_start: Elf64_Ehdr;
+}
+
+/// Memory of the watcher's, behind the doorway's back: all zero, and never given back.
+pub(super) fn zeroed<T>() -> Result<*mut T, Errno> {
     let protection = (Prot::READ | Prot::WRITE).bits() as usize;
     let flags = (Map::PRIVATE | Map::ANONYMOUS).bits() as usize;
     let args = [NULL, size_of::<T>(), protection, flags, usize::MAX, 0];
     // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
-    let address = unsafe { raw(Sysno::mmap, args) }?;
-    // SAFETY: fresh memory, aligned to a page, ours alone and for good; the caller's contract.
-    Ok(unsafe { &mut *(address as *mut T) })
+    unsafe { raw(Sysno::mmap, args) }.map(|address| address as *mut T)
 }
 
 /// What of this program has to be in memory while it waits: nothing but the wait.
@@ -146,22 +202,20 @@ pub(super) struct Resident {
 
 impl Resident {
     pub fn of_this_program() -> Resident {
-        unsafe extern "C" {
-            // Given by the linker: the ELF header, which is where the file is mapped, and the end
-            // of the code. What is between them is never written to.
-            static __ehdr_start: u8;
-            static etext: u8;
-        }
         let wait = arch::wait4_after_madvise as *const () as usize;
-        let (start, end) = (&raw const __ehdr_start as usize, &raw const etext as usize);
-        Resident { wait: pages(wait, wait + arch::WAIT_LENGTH), image: pages(start, end) }
+        let (start, end) = (&raw const __ehdr_start as usize, watch::end_of_code());
+        Resident {
+            wait: pages(wait, wait + arch::WAIT_LENGTH),
+            image: pages(start, end / PAGE * PAGE),
+        }
     }
 }
+
+const PAGE: usize = 4096;
 
 /// The whole pages that `start..end` lies in. 4 KiB is right for x86_64, and for a machine with
 /// larger pages madvise says EINVAL.
 fn pages(start: usize, end: usize) -> [usize; 2] {
-    const PAGE: usize = 4096;
     let start = start / PAGE * PAGE;
     [start, end.next_multiple_of(PAGE) - start]
 }

@@ -7,6 +7,7 @@ mod observe;
 mod register;
 mod rehearsal;
 mod watch;
+mod watcher;
 
 use core::convert::Infallible;
 use core::ffi::{CStr, c_void};
@@ -20,7 +21,8 @@ use crate::trace::{Call, Signature};
 
 use memory::Resident;
 pub use memory::{Arena, Stack, map_memory, texts};
-pub use watch::{Format, Orders, begin_watch, end_rehearsal, is_watchers, skippable, skips, step};
+pub use watch::{begin_watch, end_rehearsal, is_watchers, skippable, skips, step};
+pub use watcher::{Format, Orders};
 
 /// Instead of a directory: relative paths start at the working directory.
 pub const AT_FDCWD: i32 = libc::AT_FDCWD;
@@ -122,7 +124,7 @@ unsafe fn pass(
 ) -> usize {
     if watch::is_on() {
         // SAFETY: the caller's contract.
-        return answer(unsafe { watch::enter(signature, [a, b, c, d, e, f]) });
+        return unsafe { watch::enter(signature, [a, b, c, d, e, f]) };
     }
     // SAFETY: the caller's contract.
     unsafe { raw_answer(a, b, c, d, e, f, signature.number) }

@@ -28,12 +28,19 @@ use tinyctr::steps::LESSONS;
 /// What no test waits longer for: a slow machine under load is not a defect, a hang is.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+pub const NEEDS_RELEASE: &str = "needs a release build (make test, or TINYCTR=its path)";
+
 /// The program under test: the one that `make` built, else the debug build.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         std::env::var_os("TINYCTR").unwrap_or_else(|| env!("CARGO_BIN_EXE_tinyctr").into()).into()
     })
+}
+
+/// The budgets are for what is shipped; TINYCTR names that, without it this is a debug build.
+pub fn is_release() -> bool {
+    std::env::var_os("TINYCTR").is_some()
 }
 
 /// What it has to say.

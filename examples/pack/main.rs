@@ -1,0 +1,184 @@
+//! The last step of the build: `pack FROM TO` packs the code that only those need who have
+//! something to say, which build.rs had the linker put into one section. It is unpacked again by
+//! `sys::texts`. The names of sections and symbols, which no kernel reads, are left behind.
+//!
+//! It needs nothing but the compiler, so that `make` need not build what the tests need.
+
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
+use std::{env, fs};
+
+#[path = "../../src/packed/code.rs"]
+mod code;
+#[allow(dead_code, reason = "build.rs and the program have the rest")]
+#[path = "../../src/packed/model.rs"]
+mod model;
+#[path = "../../src/packed/pack.rs"]
+mod pack;
+
+/// As build.rs calls it.
+const SECTION: &str = ".speaking";
+
+/// Who may call what is packed, by parts of a mangled path: each of them has unpacked it before.
+const DOORS: [&str; 4] =
+    ["3sys5watch", "6parent6report", "6parent10print_help", "7options10parse_skip"];
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    let [_, from, to] = &arguments[..] else { panic!("pack FROM TO") };
+    let file = fs::read(from).unwrap_or_else(|error| panic!("{from}: {error}"));
+    let packed = Elf(&file).packed();
+    fs::write(to, packed).unwrap_or_else(|error| panic!("{to}: {error}"));
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+// --- elf(5) --------------------------------------------------------------------------------------
+
+// Where the fields are: in the header of the file, ...
+const E_PHOFF: usize = 32;
+const E_SHOFF: usize = 40;
+const E_PHNUM: usize = 56;
+const E_SHNUM: usize = 60;
+const E_SHSTRNDX: usize = 62;
+// ... in a program header, ...
+const PHDR: usize = 56;
+const P_FLAGS: usize = 4;
+const P_OFFSET: usize = 8;
+const P_VADDR: usize = 16;
+const P_PADDR: usize = 24;
+const P_FILESZ: usize = 32;
+const P_MEMSZ: usize = 40;
+// ... in a section header, ...
+const SHDR: usize = 64;
+const SH_TYPE: usize = 4;
+const SH_ADDR: usize = 16;
+const SH_OFFSET: usize = 24;
+const SH_SIZE: usize = 32;
+const SH_LINK: usize = 40;
+const SH_INFO: usize = 44;
+// ... in a symbol, and in a relocation.
+const SYM: usize = 24;
+const ST_SHNDX: usize = 6;
+const ST_VALUE: usize = 8;
+const ST_SIZE: usize = 16;
+const RELA: usize = 24;
+const R_SYM: usize = 12;
+const R_ADDEND: usize = 16;
+
+const PT_LOAD: u32 = 1;
+const PF_R: u32 = 4;
+const SHT_RELA: u32 = 4;
+const PAGE: u64 = 4096;
+
+struct Elf<'a>(&'a [u8]);
+
+impl Elf<'_> {
+    fn half(&self, at: usize) -> usize {
+        u16::from_le_bytes(self.0[at..at + 2].try_into().expect("two bytes")).into()
+    }
+
+    fn word(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
+    }
+
+    fn long(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
+    }
+
+    /// The string that begins at `at`.
+    fn string(&self, at: usize) -> &str {
+        let bytes = self.0[at..].split(|byte| *byte == 0).next().expect("there is always one");
+        std::str::from_utf8(bytes).expect("names are ASCII")
+    }
+
+    fn program_headers(&self) -> impl Iterator<Item = usize> {
+        let first = self.long(E_PHOFF) as usize;
+        (0..self.half(E_PHNUM)).map(move |number| first + number * PHDR)
+    }
+
+    fn section(&self, number: usize) -> usize {
+        self.long(E_SHOFF) as usize + number * SHDR
+    }
+
+    fn content(&self, section: usize) -> Range<usize> {
+        let start = self.long(section + SH_OFFSET) as usize;
+        start..start + self.long(section + SH_SIZE) as usize
+    }
+
+    /// The number of the section of that name.
+    fn section_named(&self, name: &str) -> usize {
+        let names = self.content(self.section(self.half(E_SHSTRNDX))).start;
+        let is_it =
+            |number: &usize| self.string(names + self.word(self.section(*number)) as usize) == name;
+        (0..self.half(E_SHNUM)).find(is_it).unwrap_or_else(|| panic!("no section {name}"))
+    }
+
+    /// The file with the section packed, and all of it that no kernel reads cut off.
+    fn packed(&self) -> Vec<u8> {
+        let number = self.section_named(SECTION);
+        self.check_doors(number);
+        let section = self.section(number);
+        let start = self.long(section + SH_ADDR);
+        let mut turned = self.0[self.content(section)].to_vec();
+        let is_its = |at: &usize| self.word(*at) == PT_LOAD && self.long(*at + P_VADDR) == start;
+        let segment = self.program_headers().find(is_its).expect("a segment of its own");
+        let others = self.program_headers().filter(|at| *at != segment);
+        let end = others.map(|at| self.long(at + P_OFFSET) + self.long(at + P_FILESZ)).max();
+        let end = end.expect("other segments");
+
+        let mut file = self.0[..end as usize].to_vec();
+        file.extend(u32::try_from(turned.len()).expect("not that much").to_le_bytes());
+        code::turn_calls(&mut turned, start as usize, true);
+        file.extend(pack::pack(&turned, model::CODE));
+
+        // Behind the place where the code will be; a segment is mapped by whole pages of the file.
+        let address = (start + turned.len() as u64).next_multiple_of(PAGE) + end % PAGE;
+        let size = file.len() as u64 - end;
+        let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+        put(segment + P_FLAGS, &PF_R.to_le_bytes());
+        let fields = [(P_OFFSET, end), (P_VADDR, address), (P_FILESZ, size), (P_MEMSZ, size)];
+        for (field, value) in fields.into_iter().chain([(P_PADDR, start)]) {
+            put(segment + field, &value.to_le_bytes());
+        }
+        put(E_SHOFF, &[0; 8]);
+        put(E_SHNUM, &[0; 4]); // and E_SHSTRNDX
+        file
+    }
+
+    /// What is packed must not be called before it is unpacked: so nobody names it but itself, and
+    /// the doors. (Data may: nobody else has the tables in which that stands.)
+    fn check_doors(&self, packed: usize) {
+        let text = self.section_named(".text");
+        let mut strangers = Vec::new();
+        for relocations in (0..self.half(E_SHNUM)).map(|number| self.section(number)) {
+            let is_code = self.word(relocations + SH_INFO) as usize == text;
+            if self.word(relocations + SH_TYPE) != SHT_RELA || !is_code {
+                continue;
+            }
+            let symbols = self.section(self.word(relocations + SH_LINK) as usize);
+            for at in self.content(relocations).step_by(RELA) {
+                let symbol = self.content(symbols).start + self.word(at + R_SYM) as usize * SYM;
+                let caller = self.function(symbols, self.long(at));
+                let is_door = DOORS.iter().any(|door| caller.contains(door));
+                if self.half(symbol + ST_SHNDX) == packed && !is_door {
+                    let distance = self.long(at + R_ADDEND).wrapping_add(4); // from its own end
+                    let target = self.long(symbol + ST_VALUE).wrapping_add(distance);
+                    strangers.push((caller, self.function(symbols, target)));
+                }
+            }
+        }
+        strangers.dedup();
+        assert!(strangers.is_empty(), "these call what is packed: {strangers:#?}");
+    }
+
+    /// The name of the function in which `address` lies.
+    fn function(&self, symbols: usize, address: u64) -> &str {
+        let names = self.content(self.section(self.word(symbols + SH_LINK) as usize)).start;
+        let is_it = |at: &usize| {
+            let start = self.long(*at + ST_VALUE);
+            (start..start + self.long(*at + ST_SIZE)).contains(&address)
+        };
+        let found = self.content(symbols).step_by(SYM).find(is_it);
+        found.map_or("?", |at| self.string(names + self.word(at) as usize))
+    }
+}
