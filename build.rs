@@ -28,7 +28,7 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What only those need who have something to say, by its path in the crate: rooms, and functions
 /// of other rooms. The linker puts it into a section of its own, which examples/pack packs.
-const SPEAKING: [&str; 19] = [
+const SPEAKING: [&str; 20] = [
     "trace",
     "script",
     "errno",
@@ -48,6 +48,7 @@ const SPEAKING: [&str; 19] = [
     "steps::Step::name",
     "packed::Texts::text",
     "packed::Texts::part",
+    "buf::Buffer::push_hex",
 ];
 
 const FLAGS: [&str; 10] = [

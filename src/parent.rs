@@ -268,7 +268,7 @@ fn report(error: &Error) {
     }
 }
 
-#[inline(never)] // packed
+#[inline(never)] // packed, unlike its caller
 fn tell_error(error: &Error, texts: &Texts) {
     let mut line = Text::new();
     error.line(&mut line, texts);
@@ -309,7 +309,7 @@ fn print_help() -> Result<(), Error<'static>> {
     tell_help(step(Step::Output, || sys::texts().on(c"help"))?)
 }
 
-#[inline(never)] // packed
+#[inline(never)] // packed, unlike its caller
 fn tell_help(texts: &Texts) -> Result<(), Error<'static>> {
     let mut text = Line::<4096>::new();
     options::help(&mut text, texts);

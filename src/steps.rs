@@ -483,6 +483,7 @@ impl Step {
     }
 
     /// The step that `--skip WORD` leaves out.
+    #[inline(never)] // packed, unlike its caller
     pub fn to_skip(word: &[u8], texts: &Texts) -> Option<Step> {
         let known = |it: &&Lesson| !word.is_empty() && it.skip(texts).as_ref() == word;
         LESSONS.iter().find(known).map(|lesson| lesson.step)

@@ -92,6 +92,7 @@ const _: () = assert!(
 
 impl Watch {
     /// Begins to watch.
+    #[inline(never)] // packed, unlike its caller
     pub fn begin(orders: &Orders, texts: &'static Texts) -> Result<(), Errno> {
         let place = zeroed::<Watch>()?;
         // SAFETY: fresh memory that is ours alone. Zero is valid for all of it but the reference,
@@ -169,6 +170,7 @@ impl Watch {
     ///
     /// # Safety
     /// That of `super::enter`.
+    #[inline(never)] // packed, unlike its caller
     pub unsafe fn enter(
         &mut self,
         signature: &'static Signature,
@@ -211,6 +213,7 @@ impl Watch {
 
     /// The clone begins; its second line is `after_clone`'s. A rehearsal makes no namespaces.
     /// Returns the flags to clone with.
+    #[inline(never)] // packed, unlike its caller
     pub fn before_clone(
         &mut self,
         signature: &'static Signature,
@@ -226,6 +229,7 @@ impl Watch {
         if self.rehearsal.is_on() { self.rehearsal.clone_flags(flags as u64) } else { flags as u64 }
     }
 
+    #[inline(never)] // packed, unlike its caller
     pub fn after_clone(&mut self, result: Result<usize, Errno>) {
         if self.becoming && result.is_ok() {
             // The child has become the command: its execve worked.
@@ -270,6 +274,7 @@ impl Watch {
         }
     }
 
+    #[inline(never)] // packed, unlike its caller
     pub fn enter_step(&mut self, step: Step) {
         if self.step == Some(step) {
             return;
@@ -294,6 +299,7 @@ impl Watch {
         }
     }
 
+    #[inline(never)] // packed, unlike its caller
     pub fn leave_step(&mut self, step: Step) {
         if self.explain && !self.rehearsal.is_on() {
             observe::after(step, |text| self.remark_now(text));
