@@ -59,7 +59,9 @@ pub(super) struct Watch {
     explain: bool,
     skip: Option<Step>,
     step: Option<Step>,
-    in_child: bool,
+    who: Who,
+    /// Who began the clone.
+    cloner: Who,
     /// When the call under way began, in nanoseconds.
     began: u64,
     /// When the clone began: its second line comes after all of the child's.
@@ -76,6 +78,16 @@ pub(super) struct Watch {
     told: u64,
     /// The caller's dispositions of `QUIET`, as rt_sigaction(2) gave them.
     callers: Actions,
+}
+
+/// Who makes a call. Zero is the parent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Parent = 0,
+    Child,
+    /// PID 1, once it has made the command's process.
+    Init,
+    Guard,
 }
 
 /// The kernel's struct sigaction of a 64-bit machine: handler, flags, restorer, mask.
@@ -186,6 +198,11 @@ pub fn end_rehearsal() {
     }
 }
 
+/// Whether the calls that change anything are only told.
+pub fn rehearses() -> bool {
+    is_on() && watch().rehearsal.is_on()
+}
+
 /// Whether `fd` is the watcher's own: to be spared, and not to be shown.
 pub fn is_watchers(fd: i32) -> bool {
     is_on() && watch().own_file && watch().fd == fd
@@ -276,6 +293,10 @@ pub(super) unsafe fn enter(
         unsafe { watch.make(call) }
     };
     let took = now().saturating_sub(watch.began);
+    if number == Sysno::clone && result == Ok(0) {
+        watch.who = Who::Guard; // the copy of `fork`: its parent tells this call
+        return result;
+    }
     if !leaves {
         watch.compose(call, Some(result));
     }
@@ -311,7 +332,8 @@ pub(super) fn before_clone((signature, [stack, flags]): (&'static Signature, [us
     watch.compose(&described(signature, [stack, flags, 0, 0, 0, 0]), None);
     watch.break_off();
     watch.clone_began = now();
-    watch.in_child = true;
+    watch.cloner = watch.who;
+    watch.who = Who::Child;
     if watch.rehearsal.is_on() { watch.rehearsal.clone_flags(flags as u64) } else { flags as u64 }
 }
 
@@ -323,7 +345,7 @@ pub(super) fn after_clone(result: Result<usize, Errno>) {
         let took = now().saturating_sub(watch.began);
         watch.conclude(Sysno::execve, Some(Ok(0)), took);
     }
-    watch.in_child = false;
+    watch.who = if watch.cloner == Who::Parent { Who::Parent } else { Who::Init };
     watch.step = Some(Step::Clone);
     watch.resume("clone");
     let took = now().saturating_sub(watch.clone_began);
@@ -340,13 +362,14 @@ impl Watch {
         match call.number() {
             number @ Sysno::close_range if self.own_file => {
                 let [first, last, flags, ..] = call.registers;
-                let spared = self.fd as usize; // above 2, as `first` is
-                // SAFETY: the two ranges close nothing that the one would not.
+                let spared = (self.fd as usize).max(first.saturating_sub(1)).min(last + 1);
+                // SAFETY: the two ranges close nothing that the one would not; an empty one is
+                // EINVAL, and closes nothing at all.
                 unsafe {
                     if first < spared {
                         raw(number, [first, spared - 1, flags])?;
                     }
-                    raw(number, [spared + 1, last, flags])
+                    if spared < last { raw(number, [spared + 1, last, flags]) } else { Ok(0) }
                 }
             }
             Sysno::execve => {
@@ -365,7 +388,7 @@ impl Watch {
         if self.step == Some(step) {
             return;
         }
-        if self.explain && self.in_child && self.step == Some(Step::Clone) {
+        if self.explain && self.who == Who::Child && self.step == Some(Step::Clone) {
             let mut told = core::mem::take(&mut self.namespaces);
             told.changed(|text| self.remark_now(text));
         }
@@ -519,7 +542,12 @@ impl Watch {
     }
 
     fn who(&self) -> &'static str {
-        if self.in_child { "child    " } else { "parent   " }
+        match self.who {
+            Who::Parent => "parent   ",
+            Who::Child => "child    ",
+            Who::Init => "init     ",
+            Who::Guard => "guard    ",
+        }
     }
 
     /// Writes the line. Where that fails the watch is over: one word about it, and the container
