@@ -58,9 +58,9 @@ refusals! {
     NoSuchDryRun = packed!("a dry run knows only sh");
     NoSuchStep = packed!(
         "no step that can be left out",
-        "--skip takes close, ids, parent, keyring, oom, core, hostname, private, nodev, dev, proc, \
-         sys, mask, place, pivot, leave, terminal, workdir, umask, memory, new-privs, seccomp, caps \
-         or guard",
+        "--skip takes close, ids, parent, keyring, oom, core, hostname, private, nodev, dev, \
+         proc, sys, mask, place, pivot, leave, terminal, workdir, umask, memory, new-privs, \
+         seccomp, caps or guard",
     );
     VariableWithoutName = packed!("a variable needs a name");
     NoSuchSignal = packed!("no such signal", "a name such as TERM, or a number from 1 to 64");

@@ -369,6 +369,7 @@ pub enum DryRun {
 }
 
 /// What the command line asks for.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved about")]
 pub enum Request<'a> {
     Help,
     Version,

@@ -94,7 +94,7 @@ impl<'a> Plan<'a> {
             None
         };
         let own_dev = matches!(root, Root::Image(_)) && !options.bare;
-        let terminal = if options.bare {
+        let terminal = if options.bare || sys::skips(Step::Terminal) {
             None
         } else {
             step(Step::Terminal, || Ok(own_terminal(options, own_dev)))?
@@ -134,13 +134,13 @@ impl<'a> Plan<'a> {
 }
 
 fn line() -> Result<Line, Error<'static>> {
-    step(Step::DieWithParent, || Line::new().on(c"socket"))
+    step(Step::Report, || Line::new().on(c"socket"))
 }
 
 /// A script has none: it runs in the user's.
 fn own_terminal(options: &Options, own_dev: bool) -> Option<Terminal> {
     let script = options.study.dry_run == Some(DryRun::Script);
-    if options.tty == Some(false) || script || sys::skips(Step::Terminal) {
+    if options.tty == Some(false) || script {
         return None;
     }
     Terminal::look(options.tty == Some(true), own_dev)

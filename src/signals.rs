@@ -61,9 +61,9 @@ const fn set_of(signals: &[i32]) -> SignalSet {
 #[inline(never)] // a large frame, and not on the way to the wait
 pub fn hold() -> Result<SignalSet, Fault<'static>> {
     let known = masks(c"/proc/self/status");
-    let ignored = known.map_or(0, |masks| masks.ignored);
+    let ignored = sys::ignored_by_caller(known.map_or(0, |masks| masks.ignored));
     // Without /proc all of them are reset: whether anybody ignored them is not known then.
-    let reset = known.map_or(!UNCHANGEABLE, |masks| masks.ignored);
+    let reset = if known.is_some() { ignored } else { !UNCHANGEABLE };
     for signal in (1..=64).filter(|signal| reset & signal_bit(*signal) != 0) {
         sys::reset_signal(signal).on(c"signals")?;
     }

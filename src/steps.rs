@@ -489,7 +489,16 @@ pub const LESSONS: &[Lesson; 47] = &[
             "Such a command would outlive a tinyctr that is killed.",
         ),
     ),
-    lesson(Step::Report, packed!("report")),
+    lesson(
+        Step::Report,
+        packed!(
+            "report",
+            "",
+            "Over a socket between them parent and child notice when the other is gone, and a \
+             terminal comes out of the container.",
+            "",
+        ),
+    ),
     lesson(
         Step::Relay,
         packed!("relay", "", "The user's terminal does nothing by itself any more.", ""),

@@ -549,9 +549,16 @@ fn status(line: &mut Buffer, status: i32) {
     line.push("}]");
 }
 
+/// As the kernel counts: a C library keeps two for itself, and begins at 34.
+const FIRST_REAL_TIME: i32 = 32;
+
 fn signal(line: &mut Buffer, number: i32) {
     match flags::signal_name(number) {
         Some(name) => drop(line.push("SIG").push(name)),
+        None if number == FIRST_REAL_TIME => drop(line.push("SIGRTMIN")),
+        None if number > FIRST_REAL_TIME => {
+            line.push("SIGRT_").push_decimal((number - FIRST_REAL_TIME) as u64);
+        }
         None => signed(line, number as isize),
     }
 }

@@ -27,7 +27,8 @@ pub use signal::*;
 pub use socket::*;
 pub use terminal::*;
 pub use watch::{
-    Format, Orders, begin_watch, end_rehearsal, is_watchers, rehearses, skippable, skips, step,
+    Format, Orders, begin_watch, end_rehearsal, ignored_by_caller, is_watchers, rehearses,
+    skippable, skips, step,
 };
 
 /// Instead of a directory: relative paths start at the working directory.

@@ -19,6 +19,7 @@ use syscalls::{Errno, Sysno};
 use super::memory::zeroed;
 use super::observe;
 use super::rehearsal::Rehearsal;
+use super::signal::{SignalSet, signal_bit};
 use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
@@ -372,6 +373,13 @@ impl Watch {
                     if spared < last { raw(number, [spared + 1, last, flags]) } else { Ok(0) }
                 }
             }
+            // Ours stay ignored for as long as we watch.
+            Sysno::rt_sigaction if let Some(at) = quiet(call.registers[0]) => {
+                if let Some(callers) = self.callers.get_mut(at) {
+                    *callers = Action::default();
+                }
+                Ok(0)
+            }
             Sysno::execve => {
                 exchange_actions(&self.callers, &mut Actions::default());
                 // SAFETY: the caller's contract.
@@ -579,6 +587,22 @@ impl Watch {
         // The command is not to inherit ours.
         exchange_actions(&self.callers, &mut Actions::default());
     }
+}
+
+/// Where in `QUIET` a signal is.
+fn quiet(signal: usize) -> Option<usize> {
+    QUIET.iter().position(|quiet| *quiet as usize == signal)
+}
+
+/// The signals that are ignored, as they would be if nobody watched.
+pub fn ignored_by_caller(mut ignored: SignalSet) -> SignalSet {
+    if is_on() {
+        for (signal, [handler, ..]) in QUIET.iter().zip(watch().callers) {
+            ignored &= !signal_bit(*signal);
+            ignored |= if handler == IGNORED[0][0] { signal_bit(*signal) } else { 0 };
+        }
+    }
+    ignored
 }
 
 /// Sets what is done about the signals of `QUIET`, and notes what was done before.
