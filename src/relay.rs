@@ -58,6 +58,7 @@ impl<'a> Relay<'a> {
             return Ok(());
         };
         self.is_raw = true;
+        sys::mute(true);
         sys::ioctl_tcsets(screen, &terminal::raw(*settings)).on(c"terminal")
     }
 
@@ -68,6 +69,7 @@ impl<'a> Relay<'a> {
         {
             self.is_raw = false;
             let _gone = sys::ioctl_tcsets(screen, settings);
+            sys::mute(false);
         }
     }
 

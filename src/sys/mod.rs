@@ -27,7 +27,7 @@ pub use signal::*;
 pub use socket::*;
 pub use terminal::*;
 pub use watch::{
-    Format, Orders, begin_watch, end_rehearsal, ignored_by_caller, is_watchers, rehearses,
+    Format, Orders, begin_watch, end_rehearsal, ignored_by_caller, is_watchers, mute, rehearses,
     skippable, skips, step,
 };
 

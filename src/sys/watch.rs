@@ -24,7 +24,7 @@ use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
 use crate::flags::O;
-use crate::packed::Texts;
+use crate::packed::{Texts, packed};
 use crate::script::Script;
 use crate::steps::Step;
 use crate::trace::{self, Call, Door, Known, Signature, Text, Word};
@@ -69,6 +69,8 @@ pub(super) struct Watch {
     clone_began: u64,
     /// An execve is under way. If it never returns, the parent ends its line.
     becoming: bool,
+    /// The terminal that it would be told on is raw, and shows something else.
+    muted: bool,
     line: Text,
     word: Word,
     rehearsal: Rehearsal,
@@ -196,6 +198,21 @@ fn open_file(path: &CStr) -> Result<i32, Errno> {
 pub fn end_rehearsal() {
     if is_on() {
         watch().rehearsal.end();
+    }
+}
+
+/// While bytes are relayed to a terminal, nothing is told there: each key that is pressed would be
+/// five lines, in the middle of what it says.
+pub fn mute(muted: bool) {
+    if is_on() && !watch().own_file {
+        if muted {
+            watch().remark(|words, texts| {
+                words.push(texts.text(packed!(
+                    "The calls that relay its bytes are left out here; --trace=FILE has them."
+                )));
+            });
+        }
+        watch().muted = muted;
     }
 }
 
@@ -561,6 +578,9 @@ impl Watch {
     /// Writes the line. Where that fails the watch is over: one word about it, and the container
     /// runs on.
     fn out(&mut self) {
+        if self.muted {
+            return;
+        }
         if self.format == Format::Shell && self.line.is_cut() {
             return self.give_up(Errno::E2BIG); // half a script is worse than none
         }
