@@ -13,6 +13,7 @@ use core::ptr::null_mut;
 use syscalls::Errno;
 
 use super::memory::texts;
+use super::signal::SignalSet;
 use super::watcher::{Orders, Watch};
 use crate::error::{Error, Fault};
 use crate::steps::Step;
@@ -61,6 +62,25 @@ pub fn end_rehearsal() {
     if is_on() {
         watch().rehearsal.end();
     }
+}
+
+/// While bytes are relayed to a terminal, nothing is told there.
+#[inline(never)]
+pub fn mute(muted: bool) {
+    if is_on() {
+        watch().mute(muted);
+    }
+}
+
+/// Whether the calls that change anything are only told.
+pub fn rehearses() -> bool {
+    is_on() && watch().rehearsal.is_on()
+}
+
+/// The signals that are ignored, as they would be if nobody watched.
+#[inline(never)]
+pub fn ignored_by_caller(ignored: SignalSet) -> SignalSet {
+    if is_on() { watch().ignored_by_caller(ignored) } else { ignored }
 }
 
 /// Whether `fd` is the watcher's own: to be spared, and not to be shown.
@@ -134,11 +154,13 @@ pub(super) unsafe fn enter(signature: &'static Signature, registers: [usize; 6])
     super::answer(unsafe { watch().enter(signature, registers) })
 }
 
-/// The clone begins; its second line is `after_clone`'s. A rehearsal makes no namespaces.
-/// Returns the flags to clone with.
+/// The clone begins; its second line is `after_clone`'s. Returns the flags to clone with.
 #[inline(never)]
-pub(super) fn before_clone((signature, registers): (&'static Signature, [usize; 2])) -> u64 {
-    watch().before_clone(signature, registers)
+pub(super) fn before_clone(
+    (signature, registers): (&'static Signature, [usize; 2]),
+    beside: bool,
+) -> u64 {
+    watch().before_clone(signature, registers, beside)
 }
 
 #[inline(never)]

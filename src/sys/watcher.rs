@@ -12,12 +12,13 @@ use syscalls::{Errno, Sysno};
 use super::memory::zeroed;
 use super::observe;
 use super::rehearsal::Rehearsal;
+use super::signal::{SignalSet, signal_bit};
 use super::watch::set_watch;
 use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::Error;
-use crate::flags::O;
-use crate::packed::Texts;
+use crate::flags::{Clone, O};
+use crate::packed::{Texts, packed};
 use crate::script::Script;
 use crate::steps::Step;
 use crate::trace::{self, Call, Door, Known, Signature, Text, Word};
@@ -54,13 +55,17 @@ pub(super) struct Watch {
     explain: bool,
     pub skip: Option<Step>,
     step: Option<Step>,
-    in_child: bool,
+    who: Who,
+    /// Who began the clone.
+    cloner: Who,
     /// When the call under way began, in nanoseconds.
     began: u64,
     /// When the clone began: its second line comes after all of the child's.
     clone_began: u64,
     /// An execve is under way. If it never returns, the parent ends its line.
     becoming: bool,
+    /// The terminal that it would be told on is raw, and shows something else.
+    muted: bool,
     line: Text,
     word: Word,
     pub rehearsal: Rehearsal,
@@ -71,6 +76,16 @@ pub(super) struct Watch {
     told: u64,
     /// The caller's dispositions of `QUIET`, as rt_sigaction(2) gave them.
     callers: Actions,
+}
+
+/// Who makes a call. Zero is the parent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Parent = 0,
+    Child,
+    /// PID 1, once it has made the command's process.
+    Init,
+    Guard,
 }
 
 /// The kernel's struct sigaction of a 64-bit machine: handler, flags, restorer, mask.
@@ -211,13 +226,14 @@ impl Watch {
         result
     }
 
-    /// The clone begins; its second line is `after_clone`'s. A rehearsal makes no namespaces.
-    /// Returns the flags to clone with.
+    /// The clone begins; its second line is `after_clone`'s. Returns the flags to clone with: a
+    /// rehearsal makes no namespaces, and who runs beside us has a watch of its own.
     #[inline(never)] // packed, unlike its caller
     pub fn before_clone(
         &mut self,
         signature: &'static Signature,
         [stack, flags]: [usize; 2],
+        beside: bool,
     ) -> u64 {
         if self.explain {
             self.namespaces.remember();
@@ -225,8 +241,16 @@ impl Watch {
         self.compose(&described(signature, [stack, flags, 0, 0, 0, 0]), None);
         self.break_off();
         self.clone_began = now();
-        self.in_child = true;
-        if self.rehearsal.is_on() { self.rehearsal.clone_flags(flags as u64) } else { flags as u64 }
+        self.cloner = self.who;
+        self.who = if beside { Who::Guard } else { Who::Child };
+        let flags = flags as u64;
+        if beside {
+            flags & !Clone::VM.bits()
+        } else if self.rehearsal.is_on() {
+            self.rehearsal.clone_flags(flags)
+        } else {
+            flags
+        }
     }
 
     #[inline(never)] // packed, unlike its caller
@@ -237,12 +261,38 @@ impl Watch {
             let took = now().saturating_sub(self.began);
             self.conclude(Sysno::execve, Some(Ok(0)), took);
         }
-        self.in_child = false;
-        self.step = Some(Step::Clone);
+        self.who = if self.cloner == Who::Parent { Who::Parent } else { Who::Init };
         self.resume("clone");
         let took = now().saturating_sub(self.clone_began);
         let pretended = self.rehearsal.is_on();
         self.conclude(Sysno::clone, (!pretended).then_some(result), took);
+    }
+
+    /// While bytes are relayed to a terminal, nothing is told there: each key that is pressed would
+    /// be five lines, in the middle of what it says.
+    #[inline(never)] // packed, unlike its caller
+    pub fn mute(&mut self, muted: bool) {
+        if self.own_file {
+            return;
+        }
+        if muted {
+            self.remark(|words, texts| {
+                words.push(texts.text(packed!(
+                    "The calls that relay its bytes are left out here; --trace=FILE has them."
+                )));
+            });
+        }
+        self.muted = muted;
+    }
+
+    /// The signals that are ignored, as they would be if nobody watched.
+    #[inline(never)] // packed, unlike its caller
+    pub fn ignored_by_caller(&self, mut ignored: SignalSet) -> SignalSet {
+        for (signal, [handler, ..]) in QUIET.iter().zip(self.callers) {
+            ignored &= !signal_bit(*signal);
+            ignored |= if handler == IGNORED[0][0] { signal_bit(*signal) } else { 0 };
+        }
+        ignored
     }
 
     /// The call itself, past the watcher's own descriptor and disposition of SIGPIPE.
@@ -253,14 +303,22 @@ impl Watch {
         match call.number() {
             number @ Sysno::close_range if self.own_file => {
                 let [first, last, flags, ..] = call.registers;
-                let spared = self.fd as usize; // above 2, as `first` is
-                // SAFETY: the two ranges close nothing that the one would not.
+                let spared = (self.fd as usize).max(first.saturating_sub(1)).min(last + 1);
+                // SAFETY: the two ranges close nothing that the one would not; an empty one is
+                // EINVAL, and closes nothing at all.
                 unsafe {
                     if first < spared {
                         raw(number, [first, spared - 1, flags])?;
                     }
-                    raw(number, [spared + 1, last, flags])
+                    if spared < last { raw(number, [spared + 1, last, flags]) } else { Ok(0) }
                 }
+            }
+            // Ours stay ignored for as long as we watch.
+            Sysno::rt_sigaction if let Some(at) = quiet(call.registers[0]) => {
+                if let Some(callers) = self.callers.get_mut(at) {
+                    *callers = Action::default();
+                }
+                Ok(0)
             }
             Sysno::execve => {
                 exchange_actions(&self.callers, &mut Actions::default());
@@ -279,7 +337,7 @@ impl Watch {
         if self.step == Some(step) {
             return;
         }
-        if self.explain && self.in_child && self.step == Some(Step::Clone) {
+        if self.explain && self.who == Who::Child && self.step == Some(Step::Clone) {
             let mut told = core::mem::take(&mut self.namespaces);
             told.changed(|text| self.remark_now(text));
         }
@@ -434,12 +492,20 @@ impl Watch {
     }
 
     fn who(&self) -> &'static str {
-        if self.in_child { "child    " } else { "parent   " }
+        match self.who {
+            Who::Parent => "parent   ",
+            Who::Child => "child    ",
+            Who::Init => "init     ",
+            Who::Guard => "guard    ",
+        }
     }
 
     /// Writes the line. Where that fails the watch is over: one word about it, and the container
     /// runs on.
     fn out(&mut self) {
+        if self.muted {
+            return;
+        }
         if self.format == Format::Shell && self.line.is_cut() {
             return self.give_up(Errno::E2BIG); // half a script is worse than none
         }
@@ -466,6 +532,11 @@ impl Watch {
         // The command is not to inherit ours.
         exchange_actions(&self.callers, &mut Actions::default());
     }
+}
+
+/// Where in `QUIET` a signal is.
+fn quiet(signal: usize) -> Option<usize> {
+    QUIET.iter().position(|quiet| *quiet as usize == signal)
 }
 
 /// Sets what is done about the signals of `QUIET`, and notes what was done before.
