@@ -18,7 +18,12 @@ FISHDIR = $(SHAREDIR)/fish/vendor_completions.d
 RELEASE = target/release/tinyctr
 # The file runs at one address, so its code may name addresses: a kilobyte less. Nothing else hangs
 # on it, and it is not for the tests and build scripts, whose compiler wants to load plugins.
-CODEGEN = -C relocation-model=static
+CODEGEN = -C relocation-model=static $(SMALL)
+# What the compiler does for speed at the cost of size, two kilobytes of it: functions inlined but
+# for the smallest, jump tables for a few cases, values kept in registers around a loop; and the
+# linker merges the ends of strings.
+SMALL = -C llvm-args=-inline-threshold=15 -C llvm-args=-min-jump-table-entries=8 \
+    -C llvm-args=-disable-machine-licm -C llvm-args=-split-spill-mode=size -C link-arg=-Wl,-O2
 # What examples/pack wants to see: who calls whom, by name. It leaves all of that behind.
 FOR_PACK = -C strip=none -C link-arg=-Wl,--emit-relocs
 PACK = target/pack
