@@ -28,10 +28,11 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What only those need who have something to say, by its path in the crate: rooms, and functions
 /// of other rooms. The linker puts it into a section of its own, which examples/pack packs.
-const SPEAKING: [&str; 20] = [
+const SPEAKING: [&str; 21] = [
     "trace",
     "script",
     "errno",
+    "flags::*::TABLE",
     "sys::observe",
     "sys::rehearsal",
     "sys::watcher",
@@ -95,7 +96,11 @@ fn main() {
 fn speaking() -> String {
     let input = |path: &str| {
         let parts = || ["tinyctr"].into_iter().chain(path.split("::"));
-        let counted: String = parts().map(|part| format!("{}{part}", part.len())).collect();
+        let count = |part: &str| match part {
+            "*" => "*".to_owned(),
+            _ => format!("{}{part}", part.len()),
+        };
+        let counted: String = parts().map(count).collect();
         let dotted = parts().collect::<Vec<_>>().join("..");
         let names = [counted, format!("{dotted}..")];
         names.map(|name| format!("*(.text.*{name}* .rodata.*{name}*)")).join(" ")

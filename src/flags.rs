@@ -38,12 +38,14 @@ macro_rules! flags {
         impl $type {
             $(pub const $name: $type = $type($value as u64);)*
 
-            /// Every flag that is known here.
-            pub const TABLE: &'static Table = &Table {
-                prefix: $prefix,
-                names: concat!($(stringify!($name), " "),*).as_bytes(),
-                bits: &[$($value as u32),*],
-                zero: $zero,
+            /// Every flag that is known here. (Statics have a name for the linker: build.rs.)
+            pub const TABLE: &'static Table = {
+                const PLAIN: &[u8] = concat!($(stringify!($name), " "),*).as_bytes();
+                static NAMES: [u8; PLAIN.len()] = *PLAIN.first_chunk().unwrap();
+                static BITS: [u32; [$($value as u32),*].len()] = [$($value as u32),*];
+                static TABLE: Table =
+                    Table { prefix: $prefix, names: &NAMES, bits: &BITS, zero: $zero };
+                &TABLE
             };
 
             /// With bits that may have no name here.

@@ -160,8 +160,12 @@ impl Default for Script {
 macro_rules! texts {
     ($(#[$doc:meta])* $name:ident: [$type:ty] = $($number:expr => $text:literal,)*) => {
         $(#[$doc])*
-        const $name: (&[$type], &[u8]) =
-            (&[$($number),*], concat!($($text, "\x1f"),*).as_bytes());
+        const $name: (&[$type], &[u8]) = {
+            const PLAIN: &[u8] = concat!($($text, "\x1f"),*).as_bytes();
+            static TEXTS: [u8; PLAIN.len()] = *PLAIN.first_chunk().unwrap();
+            static NUMBERS: [$type; [$($text),*].len()] = [$($number),*];
+            (&NUMBERS, &TEXTS)
+        };
     };
 }
 

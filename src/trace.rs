@@ -221,10 +221,12 @@ impl<'a> Iterator for Strings<'_, 'a> {
 /// Declares the constants that are no flags, by the call that takes them.
 macro_rules! named {
     ($($call:ident: $($name:ident = $value:expr),+;)*) => {
-        const NAMED: &[(Sysno, u32)] = &[$($((Sysno::$call, $value as u32)),+),*];
+        static NAMED: [(Sysno, u32); [$($(stringify!($name)),+),*].len()] =
+            [$($((Sysno::$call, $value as u32)),+),*];
 
         /// In the order of `NAMED`.
-        const NAMES: &[u8] = concat!($($(stringify!($name), "\x1f"),+),*).as_bytes();
+        static NAMES: [u8; PLAIN_NAMES.len()] = *PLAIN_NAMES.first_chunk().unwrap();
+        const PLAIN_NAMES: &[u8] = concat!($($(stringify!($name), "\x1f"),+),*).as_bytes();
     };
 }
 
@@ -436,7 +438,7 @@ fn always_the_same(kind: Kind) -> &'static str {
 
 fn named(line: &mut Buffer, call: Sysno, value: usize) {
     match NAMED.iter().position(|&row| row == (call, value as u32)) {
-        Some(at) => line.push(packed::part(NAMES, at)),
+        Some(at) => line.push(packed::part(&NAMES, at)),
         None => line.push_decimal(value as u64),
     };
 }
@@ -752,7 +754,7 @@ mod tests {
             let name = text(|line| named(line, call, value as usize));
             assert_eq!(
                 name.as_bytes(),
-                packed::part(NAMES, at),
+                packed::part(&NAMES, at),
                 "each row is the first of its kind"
             );
         }
