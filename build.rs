@@ -28,11 +28,12 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What only those need who have something to say, by its path in the crate: rooms, and functions
 /// of other rooms. The linker puts it into a section of its own, which examples/pack packs.
-const SPEAKING: [&str; 21] = [
+const SPEAKING: [&str; 22] = [
     "trace",
     "script",
     "errno",
     "flags::*::TABLE",
+    "sys::*::SIGNATURE",
     "sys::observe",
     "sys::rehearsal",
     "sys::watcher",

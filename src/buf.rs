@@ -17,6 +17,16 @@ pub struct Buffer<B: ?Sized = [u8]> {
 /// A buffer of at most `N` bytes.
 pub type Line<const N: usize> = Buffer<[u8; N]>;
 
+/// For a static, which, unlike a constant, has a name of its own in the file. All of it fits.
+pub const fn copied<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let (mut all, mut at) = ([0; N], 0);
+    while at < bytes.len() {
+        all[at] = bytes[at];
+        at += 1;
+    }
+    all
+}
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const ELLIPSIS: &[u8] = b"...";
 

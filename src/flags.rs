@@ -3,6 +3,8 @@
 
 use core::ops::{BitOr, BitOrAssign};
 
+use crate::buf::copied;
+
 /// The names of a flag word.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
@@ -41,7 +43,7 @@ macro_rules! flags {
             /// Every flag that is known here. (Statics have a name for the linker: build.rs.)
             pub const TABLE: &'static Table = {
                 const PLAIN: &[u8] = concat!($(stringify!($name), " "),*).as_bytes();
-                static NAMES: [u8; PLAIN.len()] = *PLAIN.first_chunk().unwrap();
+                static NAMES: [u8; PLAIN.len()] = copied(PLAIN);
                 static BITS: [u32; [$($value as u32),*].len()] = [$($value as u32),*];
                 static TABLE: Table =
                     Table { prefix: $prefix, names: &NAMES, bits: &BITS, zero: $zero };

@@ -7,7 +7,7 @@
 
 use syscalls::Sysno;
 
-use crate::buf::{Buffer, Line};
+use crate::buf::{Buffer, Line, copied};
 use crate::flags::{Clone, Ms};
 use crate::packed;
 use crate::trace::{self, Call};
@@ -162,7 +162,7 @@ macro_rules! texts {
         $(#[$doc])*
         const $name: (&[$type], &[u8]) = {
             const PLAIN: &[u8] = concat!($($text, "\x1f"),*).as_bytes();
-            static TEXTS: [u8; PLAIN.len()] = *PLAIN.first_chunk().unwrap();
+            static TEXTS: [u8; PLAIN.len()] = copied(PLAIN);
             static NUMBERS: [$type; [$($text),*].len()] = [$($number),*];
             (&NUMBERS, &TEXTS)
         };

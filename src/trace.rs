@@ -4,7 +4,7 @@
 use core::mem::size_of;
 use syscalls::{Errno, Sysno};
 
-use crate::buf::{Buffer, Line};
+use crate::buf::{Buffer, Line, copied};
 use crate::caps;
 use crate::errno::push_errno;
 use crate::flags::{self, Ended, Table};
@@ -225,7 +225,7 @@ macro_rules! named {
             [$($((Sysno::$call, $value as u32)),+),*];
 
         /// In the order of `NAMED`.
-        static NAMES: [u8; PLAIN_NAMES.len()] = *PLAIN_NAMES.first_chunk().unwrap();
+        static NAMES: [u8; PLAIN_NAMES.len()] = copied(PLAIN_NAMES);
         const PLAIN_NAMES: &[u8] = concat!($($(stringify!($name), "\x1f"),+),*).as_bytes();
     };
 }

@@ -23,6 +23,9 @@ const SECTION: &str = ".speaking";
 const DOORS: [&str; 4] =
     ["3sys5watch", "6parent6report", "6parent10print_help", "7options10parse_skip"];
 
+/// What may be named before, since it is only handed on.
+const HANDED_ON: &str = "9SIGNATURE";
+
 fn main() {
     let arguments: Vec<String> = env::args().collect();
     let [_, from, to] = &arguments[..] else { panic!("pack FROM TO") };
@@ -62,8 +65,11 @@ const ST_SHNDX: usize = 6;
 const ST_VALUE: usize = 8;
 const ST_SIZE: usize = 16;
 const RELA: usize = 24;
+const R_TYPE: usize = 8;
 const R_SYM: usize = 12;
 const R_ADDEND: usize = 16;
+const R_PC32: u32 = 2;
+const R_PLT32: u32 = 4;
 
 const PT_LOAD: u32 = 1;
 const PF_R: u32 = 4;
@@ -158,12 +164,17 @@ impl Elf<'_> {
             let symbols = self.section(self.word(relocations + SH_LINK) as usize);
             for at in self.content(relocations).step_by(RELA) {
                 let symbol = self.content(symbols).start + self.word(at + R_SYM) as usize * SYM;
-                let caller = self.function(symbols, self.long(at));
+                let caller = self.name_at(symbols, self.long(at));
+                if self.half(symbol + ST_SHNDX) != packed {
+                    continue;
+                }
+                let target = self.long(symbol + ST_VALUE).wrapping_add(self.long(at + R_ADDEND));
+                let is_distance = [R_PC32, R_PLT32].contains(&self.word(at + R_TYPE));
+                // A distance is counted from its own end.
+                let target = self.name_at(symbols, target + if is_distance { 4 } else { 0 });
                 let is_door = DOORS.iter().any(|door| caller.contains(door));
-                if self.half(symbol + ST_SHNDX) == packed && !is_door {
-                    let distance = self.long(at + R_ADDEND).wrapping_add(4); // from its own end
-                    let target = self.long(symbol + ST_VALUE).wrapping_add(distance);
-                    strangers.push((caller, self.function(symbols, target)));
+                if !is_door && !target.contains(HANDED_ON) {
+                    strangers.push((caller, target));
                 }
             }
         }
@@ -171,8 +182,8 @@ impl Elf<'_> {
         assert!(strangers.is_empty(), "these call what is packed: {strangers:#?}");
     }
 
-    /// The name of the function in which `address` lies.
-    fn function(&self, symbols: usize, address: u64) -> &str {
+    /// The name of what `address` lies in.
+    fn name_at(&self, symbols: usize, address: u64) -> &str {
         let names = self.content(self.section(self.word(symbols + SH_LINK) as usize)).start;
         let is_it = |at: &usize| {
             let start = self.long(*at + ST_VALUE);

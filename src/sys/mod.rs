@@ -43,7 +43,7 @@ pub const STDIN: i32 = 0;
 pub const STDOUT: i32 = 1;
 pub const STDERR: i32 = 2;
 
-/// A call: how it looks, which is a constant, and its registers. `call!(Open, chdir, Str(path))`:
+/// A call: its name, which is a constant, and its registers. `call!(Open, chdir, Str(path))`:
 /// the door, the name, and each argument as one of `trace::Kind`.
 macro_rules! call {
     ($door:ident, $name:ident $(, $kind:ident($value:expr))* $(,)?) => {{
@@ -52,12 +52,21 @@ macro_rules! call {
         use $crate::trace::{Door, Kind, Signature};
 
         const KINDS: &[Kind] = &[$(Kind::$kind),*];
-        const SIGNATURE: &Signature =
-            &Signature::new(syscalls::Sysno::$name, stringify!($name), Door::$door, KINDS);
-        (SIGNATURE, [$(register::$kind($value)),*])
+        static SIGNATURE: Signature =
+            Signature::new(syscalls::Sysno::$name, stringify!($name), Door::$door, KINDS);
+        let number = syscalls::Sysno::$name;
+        ($crate::sys::Which { number, signature: &SIGNATURE }, [$(register::$kind($value)),*])
     }};
 }
 use call;
+
+/// A call without its arguments: what the kernel needs, and what the watcher does. The latter is
+/// packed with him, so nobody else may look at it.
+#[derive(Clone, Copy)]
+struct Which {
+    number: Sysno,
+    signature: &'static Signature,
+}
 
 /// Makes the call.
 ///
@@ -65,12 +74,12 @@ use call;
 /// What the call does with its arguments is sound: memory it reads is initialised, memory it
 /// writes is ours alone and long enough, and it changes no mapping that a reference points into.
 #[inline(always)] // so that a call is passed in registers
-unsafe fn enter<const N: usize>(call: (&'static Signature, [usize; N])) -> Result<usize, Errno> {
-    let (signature, given) = call;
+unsafe fn enter<const N: usize>(call: (Which, [usize; N])) -> Result<usize, Errno> {
+    let (which, given) = call;
     let [a, b, c, d, e, f] = six(given);
     // SAFETY: the caller's contract.
     Errno::from_ret(unsafe {
-        if N <= 3 { pass_three(a, b, c, signature) } else { pass(a, b, c, d, e, f, signature) }
+        if N <= 3 { pass_three(a, b, c, which) } else { pass(a, b, c, d, e, f, which) }
     })
 }
 
@@ -79,11 +88,11 @@ unsafe fn enter<const N: usize>(call: (&'static Signature, [usize; N])) -> Resul
 /// # Safety
 /// As for `enter`.
 #[inline(always)]
-unsafe fn act<const N: usize>(call: (&'static Signature, [usize; N])) -> Result<(), Errno> {
-    let (signature, given) = call;
+unsafe fn act<const N: usize>(call: (Which, [usize; N])) -> Result<(), Errno> {
+    let (which, given) = call;
     let [a, b, c, ..] = six(given);
     // SAFETY: the caller's contract.
-    unsafe { if N <= 3 { act_three(a, b, c, signature) } else { enter(call).map(drop) } }
+    unsafe { if N <= 3 { act_three(a, b, c, which) } else { enter(call).map(drop) } }
 }
 
 /// What became of it, in two registers.
@@ -91,14 +100,9 @@ unsafe fn act<const N: usize>(call: (&'static Signature, [usize; N])) -> Result<
 /// # Safety
 /// As for `enter`.
 #[inline(never)]
-unsafe fn act_three(
-    a: usize,
-    b: usize,
-    c: usize,
-    signature: &'static Signature,
-) -> Result<(), Errno> {
+unsafe fn act_three(a: usize, b: usize, c: usize, which: Which) -> Result<(), Errno> {
     // SAFETY: the caller's contract.
-    Errno::from_ret(unsafe { pass_three(a, b, c, signature) }).map(drop)
+    Errno::from_ret(unsafe { pass_three(a, b, c, which) }).map(drop)
 }
 
 /// The kernel ignores registers beyond a call's own arguments.
@@ -113,9 +117,9 @@ fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
 /// # Safety
 /// As for `enter`.
 #[inline(never)]
-unsafe fn pass_three(a: usize, b: usize, c: usize, signature: &'static Signature) -> usize {
+unsafe fn pass_three(a: usize, b: usize, c: usize, which: Which) -> usize {
     // SAFETY: the caller's contract.
-    unsafe { pass(a, b, c, 0, 0, 0, signature) }
+    unsafe { pass(a, b, c, 0, 0, 0, which) }
 }
 
 /// The doorway: past the watcher, where there is one. The answer is the kernel's.
@@ -123,21 +127,13 @@ unsafe fn pass_three(a: usize, b: usize, c: usize, signature: &'static Signature
 /// # Safety
 /// As for `enter`.
 #[inline(never)]
-unsafe fn pass(
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-    signature: &'static Signature,
-) -> usize {
+unsafe fn pass(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize, which: Which) -> usize {
     if watch::is_on() {
         // SAFETY: the caller's contract.
-        return unsafe { watch::enter(signature, [a, b, c, d, e, f]) };
+        return unsafe { watch::enter(which.signature, [a, b, c, d, e, f]) };
     }
     // SAFETY: the caller's contract.
-    unsafe { raw_answer(a, b, c, d, e, f, signature.number) }
+    unsafe { raw_answer(a, b, c, d, e, f, which.number) }
 }
 
 /// A result as the kernel gives it: one register.
@@ -546,7 +542,7 @@ unsafe fn clone_with<T>(
     let argument = (&raw const *shared).cast::<c_void>();
     if watch::is_on() {
         let call = call!(Shut, clone, ChildStack(top as usize), CloneFlags(flags));
-        flags = watch::before_clone(call, memory == Memory::Shared);
+        flags = watch::before_clone(call.0.signature, call.1, memory == Memory::Shared);
     }
     // SAFETY: a reference and a pointer are passed alike, and `entry` gets the `T` it expects.
     let entry: extern "C" fn(*const c_void) -> ! =

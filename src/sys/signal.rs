@@ -3,9 +3,8 @@
 use core::ptr::null;
 use syscalls::Errno;
 
-use super::{Resident, act, arch, call, enter, six, watch};
+use super::{Resident, Which, act, arch, call, enter, six, watch};
 use crate::flags::Ended;
-use crate::trace::Signature;
 
 /// Signals by number: bit N - 1 is signal N, as the kernel has it in its `sigset_t`.
 pub type SignalSet = u64;
@@ -152,7 +151,7 @@ pub fn reap(pid: i32) -> Result<Option<(i32, Ended)>, Errno> {
 /// # Safety
 /// As for `enter`.
 #[inline(never)]
-unsafe fn idle(signature: &'static Signature, registers: [usize; 6]) -> Result<usize, Errno> {
+unsafe fn idle(which: Which, registers: [usize; 6]) -> Result<usize, Errno> {
     let resident = Resident::of_this_program();
     let (random, dontneed) = (libc::MADV_RANDOM as u32, libc::MADV_DONTNEED as u32);
     let [code, length] = resident.wait;
@@ -166,10 +165,10 @@ unsafe fn idle(signature: &'static Signature, registers: [usize; 6]) -> Result<u
         // SAFETY: code and constants come back from the file; then the caller's contract.
         unsafe {
             let _stays_resident = enter(advice);
-            enter((signature, registers))
+            enter((which, registers))
         }
     } else {
-        let number = signature.number as usize;
+        let number = which.number as usize;
         // SAFETY: the same two calls.
         let answer = unsafe { arch::call_after_madvise(image, length, number, &registers) };
         Errno::from_ret(answer)

@@ -157,7 +157,8 @@ pub(super) unsafe fn enter(signature: &'static Signature, registers: [usize; 6])
 /// The clone begins; its second line is `after_clone`'s. Returns the flags to clone with.
 #[inline(never)]
 pub(super) fn before_clone(
-    (signature, registers): (&'static Signature, [usize; 2]),
+    signature: &'static Signature,
+    registers: [usize; 2],
     beside: bool,
 ) -> u64 {
     watch().before_clone(signature, registers, beside)
