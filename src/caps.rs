@@ -31,6 +31,9 @@ pub const ALL: Set = !0;
 
 pub const SETPCAP: u32 = 8;
 
+/// To become somebody else.
+pub const IDS: Set = 1 << 6 | 1 << 7; // setgid, setuid
+
 /// The usual fourteen, which docker and podman give as well: enough to install packages and to
 /// drop one's own rights, not enough to touch the machine.
 pub const DEFAULT: Set = {

@@ -318,9 +318,9 @@ fn remove(parent: i32, name: &CStr, cgroup: i32) -> Result<(), Errno> {
         }
         if sys::write_file(cgroup, c"cgroup.kill", b"1").is_err() {
             each_line(cgroup, PROCS, &mut |line| {
-                let pid = line.iter().fold(0_u32, |pid, byte| pid * 10 + u32::from(byte & 15));
+                let pid = line.iter().fold(0_i32, |pid, byte| pid * 10 + i32::from(byte & 15));
                 // 0 would be our own group; it is one of another PID namespace.
-                if pid == 0 { Ok(()) } else { sys::kill(pid).or(Ok(())) }
+                if pid == 0 { Ok(()) } else { sys::kill(pid, libc::SIGKILL).or(Ok(())) }
             })?;
         }
         sweep(cgroup, b"");

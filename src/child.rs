@@ -1,4 +1,4 @@
-//! Level 8. THE STORY: what a container is, in the order in which it happens.
+//! Level 9. THE STORY: what a container is, in the order in which it happens.
 //!
 //! The child runs on a stack of its own, but in its parent's memory (`CLONE_VM | CLONE_VFORK`):
 //! as fast as it gets, and with hazards:
@@ -21,17 +21,27 @@ use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
 use crate::steps::Step;
-use crate::sys::{self, skippable, step};
-use crate::{lifetime, privileges};
+use crate::sys::{self, Lent, Report, skippable, step};
+use crate::{init, lifetime, privileges, terminal};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
-    let Err(error) = become_command(shared.plan, shared);
+    let plan = shared.plan;
+    let Err(error) = enter_container(plan, shared).and_then(|()| match plan.init {
+        None => become_command(plan, shared),
+        Some(page_size) => be_init(page_size, plan, shared),
+    });
     shared.failure.set(Some(error));
+    if let (Some(_), Some(line)) = (plan.init, plan.line) {
+        // Our memory is not our parent's. Where that is gone nobody needs to know.
+        let _unheard =
+            sys::send(line.childs, &Report { failure: Some(error), ..Report::default() });
+    }
     sys::exit_group(error.exit_code())
 }
 
-fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
+/// From here to there.
+fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), Error<'a>> {
     // How much: the limits hold from here on.
     if let Some(cgroups) = shared.cgroups {
         let namespace = plan.namespaces.contains(Clone::NEWCGROUP);
@@ -42,8 +52,8 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
         skippable(Step::MapIds, || maps.write())?;
     }
     // How long: not longer than our parent.
-    if let Some(pipe) = plan.parent {
-        step(Step::DieWithParent, || lifetime::end_with_parent(pipe))?;
+    if let Some(line) = plan.line {
+        skippable(Step::DieWithParent, || lifetime::end_with_parent(line))?;
     }
     // With what of the caller's: nothing that passes on by itself.
     if plan.privileges.is_some() {
@@ -75,6 +85,10 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
             root::leave_host(host)?;
         }
     }
+    // Before whom.
+    if let (Some(terminal), Some(line)) = (&plan.terminal, plan.line) {
+        step(Step::Terminal, || terminal::take(terminal, line.childs))?;
+    }
     if let Some(directory) = plan.workdir {
         let sealed = plan.privileges.is_some();
         skippable(Step::Workdir, || stand_in(directory, sealed))?;
@@ -83,8 +97,46 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     if let Some(privileges) = &plan.privileges {
         privileges::limit(privileges)?;
     }
-    // As what.
+    Ok(())
+}
+
+/// As what.
+fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
+    if plan.line.is_some() {
+        step(Step::FreeSignals, || sys::block_signals(0).on(c"signals"))?;
+    }
     step(Step::Exec, || execute(plan, shared))
+}
+
+/// With `--init` we have memory of our own, and stay: the command becomes our child, on memory that
+/// we lend it. What becomes of that goes to our parent as a message.
+fn be_init<'a>(
+    page_size: usize,
+    plan: &Plan<'a>,
+    shared: &Shared<'_, 'a>,
+) -> Result<Infallible, Error<'a>> {
+    let command = step(Step::Init, || {
+        let (stack, _) = sys::map_memory(page_size, 0).on(c"")?;
+        sys::clone(Lent::Memory, Clone::empty(), stack, command, shared).on(c"")
+    })?;
+    if let Some(error) = shared.failure.take() {
+        return Err(error);
+    }
+    if let Some(line) = plan.line {
+        let program = shared.program.get();
+        step(Step::Report, || {
+            sys::send(line.childs, &Report { program, ..Report::default() }).on(c"socket")?;
+            sys::close(line.childs).on(c"socket") // nothing more will come
+        })?;
+    }
+    step(Step::Init, || init::run(command))
+}
+
+/// Where the clone of our init begins.
+extern "C" fn command(shared: &Shared) -> ! {
+    let Err(error) = become_command(shared.plan, shared);
+    shared.failure.set(Some(error));
+    sys::exit_group(error.exit_code())
 }
 
 /// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.

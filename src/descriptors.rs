@@ -12,10 +12,14 @@ const OWN: &CStr = c"/proc/self/fd";
 
 const STANDARD: [&CStr; 3] = [c"standard input", c"standard output", c"standard error"];
 
-/// Closes every descriptor above 2, and looks at those three: a directory is refused, and where
-/// none is open the null device takes the place, so that no file of the command's gets it.
+/// Closes every descriptor above 2 but `spared`, which is not passed on; and looks at those three:
+/// a directory is refused, and where none is open the null device takes the place, so that no file
+/// of the command's gets it.
 #[inline(never)] // alone it is smaller than among its caller's variables
-pub fn close_inherited() -> Result<(), Fault<'static>> {
+pub fn close_inherited(spared: Option<i32>) -> Result<(), Fault<'static>> {
+    if let Some(fd) = spared {
+        sys::close_on_exec(fd).on(c"--status-fd")?;
+    }
     for (fd, name) in STANDARD.iter().enumerate() {
         match sys::is_directory(fd as i32) {
             Err(Errno::ENOTDIR) => {}
@@ -27,14 +31,26 @@ pub fn close_inherited() -> Result<(), Fault<'static>> {
             error => error.on(name)?,
         }
     }
-    match sys::close_range_from(3) {
+    match close_all_but(spared) {
         // Before Linux 5.9, or under a filter that knows nothing of it: one by one.
-        Err(Errno::ENOSYS | Errno::EPERM) => close_listed(),
+        Err(Errno::ENOSYS | Errno::EPERM) => close_listed(spared),
         answer => answer.on(OWN),
     }
 }
 
-fn close_listed() -> Result<(), Fault<'static>> {
+fn close_all_but(spared: Option<i32>) -> Result<(), Errno> {
+    let mut first = sys::STDERR as u32 + 1;
+    if let Some(fd) = spared {
+        if fd as u32 > first {
+            sys::close_range(first, fd as u32 - 1)?;
+        }
+        first = fd as u32 + 1;
+    }
+    sys::close_range(first, u32::MAX)
+}
+
+fn close_listed(spared: Option<i32>) -> Result<(), Fault<'static>> {
+    let is_spared = |fd| sys::is_watchers(fd) || spared == Some(fd);
     let directory = sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).on(OWN)?;
     let mut entries = [0; 1024];
     loop {
@@ -44,7 +60,7 @@ fn close_listed() -> Result<(), Fault<'static>> {
         }
         for name in directory_entries(entries.get(..filled).unwrap_or(&[])) {
             match parse_descriptor(name) {
-                Some(fd) if fd > sys::STDERR && fd != directory && !sys::is_watchers(fd) => {
+                Some(fd) if fd > sys::STDERR && fd != directory && !is_spared(fd) => {
                     sys::close(fd).on(OWN)?;
                 }
                 _ => {} // `.`, `..`, the three standard ones, and the list itself

@@ -16,6 +16,8 @@ use crate::steps::Step;
 
 /// tinyctr itself failed; the command did not run.
 pub const EXIT_FAILURE: i32 = 125;
+/// The time that `--timeout` gave was over, as timeout(1) says it.
+pub const EXIT_TIMED_OUT: i32 = 124;
 /// The command was found and can't be executed.
 pub const EXIT_CANNOT_EXECUTE: i32 = 126;
 /// The command was not found.
@@ -56,22 +58,33 @@ refusals! {
     NoSuchDryRun = packed!("a dry run knows only sh");
     NoSuchStep = packed!(
         "no step that can be left out",
-        "--skip takes close, sigchld, ids, parent, keyring, oom, core, hostname, private, nodev, \
-         dev, proc, sys, mask, place, pivot, leave, workdir, umask, memory, new-privs, seccomp or \
-         caps",
+        "--skip takes close, ids, parent, keyring, oom, core, hostname, private, nodev, dev, \
+         proc, sys, mask, place, pivot, leave, terminal, workdir, umask, memory, new-privs, \
+         seccomp, caps or guard",
     );
     VariableWithoutName = packed!("a variable needs a name");
+    NoSuchSignal = packed!("no such signal", "a name such as TERM, or a number from 1 to 64");
+    NoTime = packed!("no time", "seconds, such as 10 or 0.5, and more than none");
+    NoDescriptor = packed!("no descriptor to write to", "a number from 3 on");
     NoLimit =
         packed!("no amount that can be a limit", "such as --memory=64M, --cpus=0.5, --pids=20");
     HostnameEmpty = packed!("empty");
     HostnameTooLong = packed!("longer than 64 bytes");
     // What does not go together.
     SkipUnseen = packed!("needs --trace or --explain, being for study only");
-    ScriptOfThat = packed!("a script is not JSON, leaves no step out, and sets no limits");
+    ScriptOfThat = packed!(
+        "a script is not JSON, leaves no step out, sets no limits, and attends to nothing",
+    );
     BareAlready = packed!(
         "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
          change",
     );
+    BareHasNone = packed!(
+        "bare: no terminal, no init, no signals passed on, nothing told",
+        "--tty, --init, --stop-signal, --stop-timeout, --timeout, --pid-file and --status-fd don't \
+         go with it",
+    );
+    InitShared = packed!("needs the pid namespace (--ns)");
     HostnameShared = packed!("needs the uts namespace (--ns)");
     MountsShared = packed!(
         "an image needs the mnt namespace",
@@ -127,6 +140,15 @@ impl<'a> Error<'a> {
 
     pub fn errno(step: Step, object: &'a CStr, errno: Errno) -> Self {
         Fault { object: ThinCStr::new(object), errno }.at(step)
+    }
+
+    /// Step and cause, for `from_parts`.
+    pub fn code(&self) -> u32 {
+        self.code
+    }
+
+    pub fn from_parts(object: ThinCStr<'a>, code: u32) -> Self {
+        Error { object, code }
     }
 
     pub fn step(&self) -> Step {

@@ -139,6 +139,14 @@ flags! {
 }
 
 flags! {
+    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html): a type, and flags.
+    Sock, "SOCK_", "0", {
+        SEQPACKET = libc::SOCK_SEQPACKET,
+        CLOEXEC = libc::SOCK_CLOEXEC,
+    }
+}
+
+flags! {
     /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html). No bit stands for reading
     /// only: `O_RDONLY` is 0.
     O, "O_", "0", {
@@ -152,6 +160,16 @@ flags! {
         CLOEXEC = libc::O_CLOEXEC,
         PATH = libc::O_PATH,
         DIRECTORY = libc::O_DIRECTORY,
+    }
+}
+
+flags! {
+    /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
+    Events, "POLL", "0", {
+        IN = libc::POLLIN,
+        OUT = libc::POLLOUT,
+        ERR = libc::POLLERR,
+        HUP = libc::POLLHUP,
     }
 }
 
@@ -182,6 +200,19 @@ const SIGNALS: &[u8] = b"HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 
 pub fn signal_name(number: i32) -> Option<&'static [u8]> {
     let before = usize::try_from(number.checked_sub(1)?).ok()?;
     SIGNALS.split(|&byte| byte == b' ').nth(before)
+}
+
+/// 9 for `KILL`, `SIGKILL` or `9`; real-time signals by number alone, up to 64.
+pub fn signal_number(word: &[u8]) -> Option<i32> {
+    let name = word.strip_prefix(b"SIG").unwrap_or(word);
+    let number = match SIGNALS.split(|&byte| byte == b' ').position(|known| known == name) {
+        Some(before) => before as i32 + 1,
+        None => word.iter().try_fold(0, |number, byte| match byte {
+            b'0'..=b'9' if number <= 6 => Some(number * 10 + i32::from(byte & 15)),
+            _ => None,
+        })?,
+    };
+    (1..=64).contains(&number).then_some(number)
 }
 
 /// How a process ended, as the status of

@@ -4,10 +4,11 @@
 //!
 //! 1. [`child`]: the story. What happens between clone and execve, from top to bottom.
 //! 2. [`root`]: how the image becomes the root directory, and how the host's goes away.
-//! 3. [`parent`]: what comes before and after: the plan, the clone, the wait.
+//! 3. [`parent`], [`supervise`]: what comes before and after: the plan, the clone, the wait.
 //! 4. [`plan`]: every decision, taken before the clone.
 //! 5. [`mounts`], [`privileges`]: what the command finds, and what it may do.
-//! 6. [`options`], [`image`], [`descriptors`], [`executable`], [`idmap`], [`lifetime`],
+//! 6. [`signals`], [`terminal`], [`relay`], [`init`], [`lifetime`]: what a shell needs to feel at
+//!    home, and what ends it; [`options`], [`image`], [`descriptors`], [`executable`], [`idmap`],
 //!    [`cgroup`]: what the plan is made from.
 //! 7. [`sys`]: one function a system call, and the one place that makes them.
 //! 8. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
@@ -31,6 +32,7 @@ pub mod executable;
 pub mod flags;
 pub mod idmap;
 pub mod image;
+pub mod init;
 pub mod lifetime;
 pub mod mounts;
 pub mod options;
@@ -38,9 +40,13 @@ pub mod packed;
 pub mod parent;
 pub mod plan;
 pub mod privileges;
+pub mod relay;
 pub mod root;
 pub mod script;
 pub mod seccomp;
+pub mod signals;
 pub mod steps;
+pub mod supervise;
 pub mod sys;
+pub mod terminal;
 pub mod trace;

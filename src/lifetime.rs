@@ -1,21 +1,69 @@
 //! Level 6. The container ends when tinyctr ends, SIGKILL included.
 //!
-//! Hazard: the kernel forgets the wish when a process changes its ids or gains capabilities
-//! (PR_SET_PDEATHSIG(2const)). A command that does so itself (setpriv, su) outlives a tinyctr that
-//! is killed.
+//! Hazard: the kernel forgets PR_SET_PDEATHSIG when a process changes its ids or gains
+//! capabilities (PR_SET_PDEATHSIG(2const)): then the guard is there, a process of ours that nobody
+//! in the container can reach.
 
+use core::convert::Infallible;
 use syscalls::Errno;
 
 use crate::error::{Fault, On};
-use crate::sys;
+use crate::flags::Events;
+use crate::sys::{self, Poll};
 
-/// Asks for SIGKILL at the death of our parent, and makes sure that it had not died before:
-/// then the signal would never come. `pipe` is one that our parent holds the reading end of.
-pub fn end_with_parent([read, write]: [i32; 2]) -> Result<(), Fault<'static>> {
+/// A socket between two processes of ours; each notices when nobody is at the other end any more.
+#[derive(Clone, Copy)]
+pub struct Line {
+    pub parents: i32,
+    pub childs: i32,
+}
+
+impl Line {
+    pub fn new() -> Result<Line, Errno> {
+        sys::socketpair().map(|[parents, childs]| Line { parents, childs })
+    }
+}
+
+/// Asks for SIGKILL at the death of our parent, and makes sure that it had not died before: then
+/// the signal would never come. (getppid(2) says nothing here: in a new PID namespace the parent
+/// is always 0.)
+pub fn end_with_parent(line: Line) -> Result<(), Fault<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
-    sys::close(read).on(c"pipe")?; // our own copy, a reader too
-    if sys::is_unread(write).on(c"pipe")? {
+    sys::close(line.parents).on(c"socket")?; // our own copy, an end too
+    let events = 0; // POLLHUP is told unasked
+    let mut polls = [Poll { fd: line.childs, events, revents: 0 }];
+    sys::ppoll(&mut polls, 0).on(c"socket")?;
+    let [poll] = polls;
+    if poll.revents as u64 & Events::HUP.bits() != 0 {
         return Err(Errno::ESRCH).on(c"parent");
     }
+    Ok(())
+}
+
+/// Begins to guard `container`: a copy of ours, with its own memory, which waits for our end.
+/// Returns its pid.
+pub fn begin_guard(container: i32, line: Line) -> Result<i32, Fault<'static>> {
+    match sys::fork().on(c"guard")? {
+        0 => {
+            let Err(_) = guard(container, line);
+            sys::exit_group(crate::error::EXIT_FAILURE)
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// Nobody sends anything: the answer comes when tinyctr is gone, and is that nobody is there.
+/// The pid can't be another's by now: numbers go round in order, and it was in use a moment ago.
+fn guard(container: i32, line: Line) -> Result<Infallible, Errno> {
+    sys::close(line.parents)?;
+    sys::receive(line.childs)?;
+    sys::kill(container, libc::SIGKILL)?;
+    Err(Errno::ESRCH)
+}
+
+/// The container is gone, and so goes its guard.
+pub fn end_guard(pid: i32) -> Result<(), Fault<'static>> {
+    sys::kill_helper(pid).on(c"guard")?;
+    sys::wait4_briefly(pid).on(c"guard")?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Level 9. The entry point: from the kernel's first stack to `parent::run`, and out again.
+//! Level 10. The entry point: from the kernel's first stack to `parent::run`, and out again.
 
 #![no_std]
 #![no_main]

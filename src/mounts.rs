@@ -19,7 +19,9 @@ pub struct Mounts {
     pub borrowed: bool,
     /// A network namespace of our own user namespace, so that we may show it in /sys.
     pub own_network: bool,
-    /// The path of the terminal that becomes `/dev/console`.
+    /// There is a terminal, so there is a `/dev/console`.
+    pub has_console: bool,
+    /// The path of the caller's, where the container has none of its own.
     pub console: Option<&'static CStr>,
     /// With a namespace of its own: message queues, and a cgroup to show.
     pub own_ipc: bool,
@@ -88,9 +90,11 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
         for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
             sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
         }
-        if let Some(terminal) = mounts.console {
-            let console = c"/dev/console";
+        let console = c"/dev/console";
+        if mounts.has_console {
             sys::make_file(console, 0o600).on(console)?;
+        }
+        if let Some(terminal) = mounts.console {
             let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
             sys::mount_bind(name, console, Ms::empty()).on(console)?;
         }

@@ -11,7 +11,7 @@ use crate::arch::{Strings, ThinCStr, tail};
 use crate::buf::Buffer;
 use crate::caps;
 use crate::error::{Error, Refusal};
-use crate::flags::Clone;
+use crate::flags::{Clone, signal_number};
 use crate::packed::{Packed, Text, Texts, packed};
 use crate::steps::Step;
 
@@ -40,6 +40,14 @@ pub enum Id {
     NewPrivs,
     Privileged,
     Bare,
+    Tty,
+    NoTty,
+    Init,
+    StopSignal,
+    StopTimeout,
+    Timeout,
+    PidFile,
+    StatusFd,
     Quiet,
     Verbose,
     Trace,
@@ -182,6 +190,54 @@ pub const OPTIONS: &[Opt] = &[
         packed!("bare", "", "only namespaces, host name, root and /proc: unsealed"),
     ),
     opt(
+        Id::Tty,
+        Some(b't'),
+        Value::None,
+        packed!(
+            "tty",
+            "",
+            "a terminal of its own (default: where stdin and\n\
+         stdout are terminals)"
+        ),
+    ),
+    opt(Id::NoTty, Some(b'T'), Value::None, packed!("no-tty", "", "no terminal of its own")),
+    opt(
+        Id::Init,
+        None,
+        Value::None,
+        packed!("init", "", "a small init is PID 1, and the command PID 2"),
+    ),
+    opt(
+        Id::StopSignal,
+        None,
+        Value::Required,
+        packed!("stop-signal", "SIG", "sent in the place of SIGTERM"),
+    ),
+    opt(
+        Id::StopTimeout,
+        None,
+        Value::Required,
+        packed!("stop-timeout", "SECONDS", "from SIGTERM to SIGKILL (default: never)"),
+    ),
+    opt(
+        Id::Timeout,
+        None,
+        Value::Required,
+        packed!("timeout", "SECONDS", "end the container then, with status 124"),
+    ),
+    opt(
+        Id::PidFile,
+        None,
+        Value::Required,
+        packed!("pid-file", "FILE", "write the container's PID to FILE"),
+    ),
+    opt(
+        Id::StatusFd,
+        None,
+        Value::Required,
+        packed!("status-fd", "N", "tell start and end on descriptor N, as lines of JSON"),
+    ),
+    opt(
         Id::Quiet,
         Some(b'q'),
         Value::None,
@@ -241,9 +297,6 @@ pub const OPTIONS: &[Opt] = &[
     reserved(None, Value::None, packed!("ephemeral")),
     reserved(None, Value::Required, packed!("overlay", "DIR")),
     reserved(Some(b'u'), Value::Required, packed!("user", "USER[:GROUP]")),
-    reserved(Some(b't'), Value::None, packed!("tty")),
-    reserved(Some(b'T'), Value::None, packed!("no-tty")),
-    reserved(None, Value::None, packed!("init")),
 ];
 
 /// The long names once more, as they are, each with a space behind it: a command line is read
@@ -316,6 +369,7 @@ pub enum DryRun {
 }
 
 /// What the command line asks for.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved about")]
 pub enum Request<'a> {
     Help,
     Version,
@@ -342,6 +396,16 @@ pub struct Options<'a> {
     pub new_privs: bool,
     pub privileged: bool,
     pub bare: bool,
+    /// `None`: where stdin and stdout are terminals.
+    pub tty: Option<bool>,
+    pub init: bool,
+    /// 0: not given.
+    pub stop_signal: i32,
+    /// In milliseconds; 0: not given.
+    pub stop_timeout: u64,
+    pub timeout: u64,
+    pub pid_file: Option<&'a CStr>,
+    pub status_fd: Option<i32>,
     pub banner: Banner,
     pub study: Study<'a>,
     pub image: &'a CStr,
@@ -396,6 +460,13 @@ impl<'a> Options<'a> {
             new_privs: false,
             privileged: false,
             bare: false,
+            tty: None,
+            init: false,
+            stop_signal: 0,
+            stop_timeout: 0,
+            timeout: 0,
+            pid_file: None,
+            status_fd: None,
             banner: Banner::Auto,
             study,
             image: c"",
@@ -429,6 +500,14 @@ impl<'a> Options<'a> {
             Id::NewPrivs => self.new_privs = true,
             Id::Privileged => self.privileged = true,
             Id::Bare => self.bare = true,
+            Id::Tty => self.tty = Some(true),
+            Id::NoTty => self.tty = Some(false),
+            Id::Init => self.init = true,
+            Id::StopSignal => self.stop_signal = parse_signal(token)?,
+            Id::StopTimeout => self.stop_timeout = parse_time(token)?,
+            Id::Timeout => self.timeout = parse_time(token)?,
+            Id::PidFile => self.pid_file = Some(token.value),
+            Id::StatusFd => self.status_fd = Some(parse_descriptor(token)?),
             Id::Quiet => self.banner = Banner::Never,
             Id::Verbose => self.banner = Banner::Always,
             Id::Trace => self.study.trace = Some(token.value),
@@ -450,13 +529,19 @@ impl<'a> Options<'a> {
         }
         if self.study.dry_run == Some(DryRun::Script) {
             let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
-            if json || self.study.skip.is_some() || self.is_limited() {
+            if json || self.study.skip.is_some() || self.is_limited() || self.is_attended() {
                 return refuse(c"--dry-run=sh", Refusal::ScriptOfThat);
             }
         }
         let sealing = self.cap_add | self.cap_drop != 0 || self.new_privs || self.privileged;
         if self.bare && (sealing || self.seccomp.is_some()) {
             return refuse(c"--bare", Refusal::BareAlready);
+        }
+        if self.bare && self.is_attended() {
+            return refuse(c"--bare", Refusal::BareHasNone);
+        }
+        if self.init && self.namespaces.is_some_and(|ns| !ns.contains(Clone::NEWPID)) {
+            return refuse(c"--init", Refusal::InitShared);
         }
         let Some(name) = self.hostname else { return Ok(()) };
         // Without a namespace of its own it would be the caller's host name that changes.
@@ -468,6 +553,13 @@ impl<'a> Options<'a> {
             _ => return Ok(()),
         };
         refuse(c"--hostname", why)
+    }
+
+    /// Something is asked for that has to be done while the container runs.
+    fn is_attended(&self) -> bool {
+        let time = self.stop_timeout | self.timeout;
+        let told = self.pid_file.is_some() || self.status_fd.is_some();
+        self.tty == Some(true) || self.init || self.stop_signal != 0 || time != 0 || told
     }
 
     pub fn is_limited(&self) -> bool {
@@ -534,7 +626,7 @@ fn amount(token: &Token, mut unit: u64) -> Option<u64> {
                 number = number * 10 + u64::from(byte & 15);
                 parts = parts.saturating_mul(10);
             }
-            b'.' if parts == 0 && token.id != Id::Pids => parts = 1,
+            b'.' if parts == 0 && !matches!(token.id, Id::Pids | Id::StatusFd) => parts = 1,
             letter if token.id == Id::Memory && rest.is_empty() => {
                 unit = 1 << (10 * b"bkmgt".iter().position(|it| *it == letter | 32)?);
             }
@@ -542,6 +634,27 @@ fn amount(token: &Token, mut unit: u64) -> Option<u64> {
         }
     }
     Some(number.checked_mul(unit)? / parts.max(1))
+}
+
+/// Seconds, as milliseconds.
+fn parse_time<'a>(token: &Token<'a>) -> Result<u64, Error<'a>> {
+    match amount(token, 1000) {
+        None | Some(0) => refuse(token.written, Refusal::NoTime),
+        Some(time) => Ok(time),
+    }
+}
+
+fn parse_signal<'a>(token: &Token<'a>) -> Result<i32, Error<'a>> {
+    let number = signal_number(token.value.to_bytes());
+    number.map_or_else(|| refuse(token.written, Refusal::NoSuchSignal), Ok)
+}
+
+/// Above the three standard ones.
+fn parse_descriptor<'a>(token: &Token<'a>) -> Result<i32, Error<'a>> {
+    match amount(token, 1) {
+        Some(number @ 3..0x7fff_ffff) => Ok(number as i32),
+        _ => refuse(token.written, Refusal::NoDescriptor),
+    }
 }
 
 fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {

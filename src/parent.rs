@@ -1,4 +1,4 @@
-//! Level 8. The parent: reads the command line, makes the plan, clones, waits, and passes on how
+//! Level 9. The parent: reads the command line, makes the plan, clones, waits, and passes on how
 //! the command ended.
 
 use core::cell::Cell;
@@ -8,14 +8,16 @@ use syscalls::Errno;
 use crate::arch::{Process, Strings, tail};
 use crate::buf::Line;
 use crate::cgroup::Cgroups;
-use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
+use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, Fault, On};
 use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
 use crate::options::{self, Banner, DryRun, Options, Request, Study};
 use crate::plan::{Plan, Shared};
+use crate::relay::Relay;
 use crate::steps::Step;
-use crate::sys::{self, Format, Orders, skippable, step};
-use crate::{descriptors, executable};
+use crate::supervise::{Orders, Outcome, supervise};
+use crate::sys::{self, Format, Lent, Report, SignalSet, skippable, step};
+use crate::{descriptors, executable, lifetime, signals};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -62,7 +64,7 @@ fn run_container(options: &Options<'static>, process: &Process, child: Entry) ->
         }
     };
     if !options.bare
-        && let Err(error) = shed_inheritance()
+        && let Err(error) = shed_inheritance(options)
     {
         return told(Err(error));
     }
@@ -70,9 +72,8 @@ fn run_container(options: &Options<'static>, process: &Process, child: Entry) ->
 }
 
 #[inline(never)] // once
-fn shed_inheritance() -> Result<(), Error<'static>> {
-    skippable(Step::Close, descriptors::close_inherited)?;
-    skippable(Step::Sigchld, || sys::reset_signal(libc::SIGCHLD).on(c"SIGCHLD"))
+fn shed_inheritance(options: &Options) -> Result<(), Error<'static>> {
+    skippable(Step::Close, || descriptors::close_inherited(options.status_fd))
 }
 
 /// Orders what was asked for to be shown.
@@ -90,7 +91,7 @@ fn begin_study<'a>(study: &Study<'a>) -> Result<(), Error<'a>> {
         (_, false) => Format::Strace,
     };
     let file = (!file.is_empty()).then_some(file);
-    let orders = Orders { format, file, explain, rehearse: dry_run.is_some(), skip };
+    let orders = sys::Orders { format, file, explain, rehearse: dry_run.is_some(), skip };
     let begun = sys::begin_watch(&orders);
     begun.map_err(|errno| Error::errno(Step::Trace, file.unwrap_or(c""), errno))
 }
@@ -133,7 +134,16 @@ fn limited(options: &Options<'static>, image: &CStr, process: &Process, child: E
         }
         code = told(step(Step::Unlimit, || cgroups.remove()).map(|()| code));
     }
-    code
+    told(tell(options, "exited\",\"status\":", code).map(|()| code))
+}
+
+/// A line of JSON for whoever asked: `{"event":"started","pid":1234}`.
+#[inline(never)]
+fn tell<'a>(options: &Options, event: &str, number: i32) -> Result<(), Error<'a>> {
+    let Some(fd) = options.status_fd else { return Ok(()) };
+    let mut line = Line::<64>::new();
+    line.push("{\"event\":\"").push(event).push_decimal(number.unsigned_abs().into()).push("}");
+    step(Step::Report, || sys::write_all(fd, line.end()).on(c"--status-fd"))
 }
 
 /// From the plan to the command's end. Returns the exit status.
@@ -153,6 +163,11 @@ fn container<'a>(
     if banner && let Some(command) = named(options) {
         print_running(command, pid_namespace, options.image);
     }
+    let pid_file = match options.pid_file {
+        Some(path) => Some(step(Step::Report, || sys::create(path).on(path))?),
+        None => None,
+    };
+    let ignored = if options.bare { 0 } else { step(Step::HoldSignals, signals::hold)? };
     let (failure, program) = (Cell::new(None), Cell::new(None));
     let shared = Shared { plan: &plan, cgroups, failure, program };
     let mut namespaces = plan.namespaces;
@@ -160,25 +175,117 @@ fn container<'a>(
         // It is made where the cgroups are entered.
         namespaces = Clone::from_bits(namespaces.bits() & !Clone::NEWCGROUP.bits());
     }
-    let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
-    let failure = shared.failure.take();
+    let lent = if options.init { Lent::Nothing } else { Lent::Memory };
+    let pid = step(Step::Clone, || sys::clone(lent, namespaces, stack, child, &shared).on(c""))?;
+    let begun = Container { options, plan: &plan, pid, pid_namespace, pid_file, ignored };
+    let report = begun.hear(&shared)?;
     // Which shell the image has is known only now.
-    if banner && failure.is_none() && options.command.is_empty() {
-        print_running(&[shared.program.get()], pid_namespace, options.image);
+    if banner && report.failure.is_none() && options.command.is_empty() {
+        print_running(&[report.program], pid_namespace, options.image);
     }
-    let ended = step(Step::Wait, || wait(pid))?;
-    if let Some(error) = failure {
-        return Err(error);
-    }
+    let outcome = match (report.failure, options.bare) {
+        (Some(error), _) => {
+            step(Step::Wait, || wait(pid))?;
+            return Err(error);
+        }
+        (None, true) => Outcome { ended: step(Step::Wait, || wait(pid))?, timed_out: false },
+        (None, false) => begun.attend(report.terminal)?,
+    };
     if banner {
-        print_ended(ended);
+        print_ended(outcome.ended);
     }
-    Ok(match ended {
+    Ok(match outcome.ended {
+        _ if outcome.timed_out => EXIT_TIMED_OUT,
         Ended::Exited(code) => code,
         Ended::Killed(signal) => EXIT_SIGNAL + signal,
     })
 }
 
+/// A container that is there.
+struct Container<'p, 'a> {
+    options: &'p Options<'static>,
+    plan: &'p Plan<'a>,
+    pid: i32,
+    pid_namespace: bool,
+    pid_file: Option<i32>,
+    ignored: SignalSet,
+}
+
+impl<'a> Container<'_, 'a> {
+    /// What the child says that it has become: in the memory that we lent it, or over the line.
+    fn hear(&self, shared: &Shared<'_, 'a>) -> Result<Report<'a>, Error<'a>> {
+        let (failure, program) = (shared.failure.take(), shared.program.get());
+        let mut heard = Report { failure, program, terminal: None };
+        let Some(line) = self.plan.line else { return Ok(heard) };
+        step(Step::Wait, || {
+            if self.plan.init.is_some() {
+                sys::close(line.childs).on(c"socket")?; // so that the line has an end
+                while let Some(report) = sys::receive(line.parents).on(c"socket")? {
+                    let terminal = report.terminal.or(heard.terminal);
+                    heard = Report { terminal, ..report };
+                }
+            } else if self.plan.terminal.is_some() && failure.is_none() && !sys::rehearses() {
+                let report = sys::receive(line.parents).on(c"socket")?;
+                heard.terminal = report.and_then(|report| report.terminal);
+            }
+            Ok(())
+        })?;
+        Ok(heard)
+    }
+
+    /// Does all that there is to do until it has ended.
+    fn attend(&self, terminal: Option<i32>) -> Result<Outcome, Error<'a>> {
+        let outcome = self.attend_to_end(terminal);
+        if outcome.is_err() {
+            // Nobody would look after it any more.
+            let _ended = sys::kill(self.pid, libc::SIGKILL).and_then(|()| sys::wait4(self.pid));
+        }
+        outcome
+    }
+
+    fn attend_to_end(&self, terminal: Option<i32>) -> Result<Outcome, Error<'a>> {
+        let mut guard = None;
+        if let (true, Some(line)) = (self.plan.guarded, self.plan.line) {
+            skippable(Step::Guard, || {
+                guard = Some(lifetime::begin_guard(self.pid, line)?);
+                Ok(())
+            })?;
+        }
+        tell(self.options, "started\",\"pid\":", self.pid)?;
+        if let Some(file) = self.pid_file {
+            let mut line = Line::<16>::new();
+            line.push_decimal(self.pid.unsigned_abs().into());
+            step(Step::Report, || {
+                sys::write_all(file, line.end()).on(c"--pid-file")?;
+                sys::close(file).on(c"--pid-file")
+            })?;
+        }
+        let mut relay = None;
+        if let (Some(user), Some(master)) = (&self.plan.terminal, terminal) {
+            let relay = relay.insert(step(Step::Relay, || Relay::new(user, master))?);
+            step(Step::Relay, || relay.begin())?;
+        }
+        let options = self.options;
+        let orders = Orders {
+            stop_signal: if options.stop_signal == 0 { libc::SIGTERM } else { options.stop_signal },
+            patience: options.stop_timeout,
+            timeout: options.timeout,
+            ignored: self.ignored,
+            command_is_first: self.pid_namespace && !options.init,
+            has_init: options.init,
+        };
+        let outcome = step(Step::Wait, || supervise(&orders, self.pid, relay.as_mut()));
+        if let Some(relay) = &mut relay {
+            relay.end();
+        }
+        if let Some(guard) = guard {
+            step(Step::Guard, || lifetime::end_guard(guard))?;
+        }
+        outcome
+    }
+}
+
+/// With `--bare` nothing is passed on, and so nothing but the end is waited for.
 fn wait(pid: i32) -> Result<Ended, Fault<'static>> {
     loop {
         match sys::wait4(pid) {

@@ -9,11 +9,13 @@ use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
 use crate::idmap::IdMaps;
+use crate::lifetime::Line;
 use crate::mounts::Mounts;
-use crate::options::{Options, Profile};
+use crate::options::{DryRun, Options, Profile};
 use crate::privileges::Privileges;
 use crate::steps::Step;
 use crate::sys::{self, Arena, Stack, step};
+use crate::terminal::Terminal;
 use crate::{caps, image, seccomp};
 
 const DEFAULT_PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,14 +42,16 @@ pub struct Plan<'a> {
     pub namespaces: Clone,
     /// In a user namespace of our own: who is root there.
     pub id_maps: Option<IdMaps>,
-    /// A pipe whose reader is our parent. Not with `--bare`, which outlives it.
-    pub parent: Option<[i32; 2]>,
+    /// To our parent. Not with `--bare`, which outlives it.
+    pub line: Option<Line>,
     pub hostname: Option<&'a CStr>,
     pub root: Root<'a>,
     /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
     pub mounts: Option<Mounts>,
     /// Not with `--bare`, which gives up no right.
     pub privileges: Option<Privileges>,
+    /// A terminal of its own, like that of the user.
+    pub terminal: Option<Terminal>,
     /// `None`: the root directory, where entering the root leaves us anyway.
     pub workdir: Option<&'a CStr>,
     /// The paths to try, in order, each looked up in the image.
@@ -55,6 +59,10 @@ pub struct Plan<'a> {
     /// `None`: the program's path alone.
     pub argv: Option<Strings<'a>>,
     pub environment: Strings<'a>,
+    /// Our own init is PID 1; it needs the size of a page.
+    pub init: Option<usize>,
+    /// The command may change its ids, and the kernel would then forget our death.
+    pub guarded: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -85,23 +93,32 @@ impl<'a> Plan<'a> {
         } else {
             None
         };
+        let own_dev = matches!(root, Root::Image(_)) && !options.bare;
+        let terminal = if options.bare || sys::skips(Step::Terminal) {
+            None
+        } else {
+            step(Step::Terminal, || Ok(own_terminal(options, own_dev)))?
+        };
+        let privileges = if sealed(options) { Some(privileges(options)?) } else { None };
+        let may_change_ids = process.euid == 0
+            && privileges
+                .as_ref()
+                .is_none_or(|it| it.new_privs || it.capabilities & caps::IDS != 0);
         let plan = Plan {
             namespaces,
             id_maps: namespaces
                 .contains(Clone::NEWUSER)
                 .then(|| IdMaps::root_is(process.euid, process.egid)),
-            parent: if options.bare || sys::skips(Step::DieWithParent) {
-                None
-            } else {
-                Some(parent_pipe()?)
-            },
+            line: if options.bare { None } else { Some(line()?) },
             hostname,
             root,
-            mounts: match root {
-                Root::Image(_) if !options.bare => Some(mounts(options, namespaces, &mut arena)?),
-                _ => None,
+            mounts: if own_dev {
+                Some(mounts(options, namespaces, terminal.is_some(), &mut arena)?)
+            } else {
+                None
             },
-            privileges: if sealed(options) { Some(privileges(options)?) } else { None },
+            privileges,
+            terminal,
             workdir: match (options.workdir, root) {
                 (None, Root::Host) => Some(c"/"), // nothing else takes us there
                 (given, _) => given,
@@ -109,16 +126,24 @@ impl<'a> Plan<'a> {
             programs,
             argv: (!options.command.is_empty()).then_some(options.command),
             environment,
+            init: options.init.then_some(process.page_size),
+            guarded: may_change_ids && !options.bare && !options.init,
         };
         Ok((plan, stack))
     }
 }
 
-/// How the child learns that its parent died before it could ask for a signal: then nobody has
-/// the end open that is read from. (getppid(2) says nothing here: in a new PID namespace the
-/// parent is always 0.)
-fn parent_pipe() -> Result<[i32; 2], Error<'static>> {
-    step(Step::DieWithParent, || sys::pipe2().on(c"pipe"))
+fn line() -> Result<Line, Error<'static>> {
+    step(Step::Report, || Line::new().on(c"socket"))
+}
+
+/// A script has none: it runs in the user's.
+fn own_terminal(options: &Options, own_dev: bool) -> Option<Terminal> {
+    let script = options.study.dry_run == Some(DryRun::Script);
+    if options.tty == Some(false) || script {
+        return None;
+    }
+    Terminal::look(options.tty == Some(true), own_dev)
 }
 
 fn default_namespaces(process: &Process) -> Clone {
@@ -129,16 +154,20 @@ fn default_namespaces(process: &Process) -> Clone {
 fn mounts(
     options: &Options,
     namespaces: Clone,
+    own_terminal: bool,
     arena: &mut Arena,
 ) -> Result<Mounts, Error<'static>> {
     let own_user = namespaces.contains(Clone::NEWUSER);
+    let console = if own_terminal || sys::skips(Step::Dev) {
+        None
+    } else {
+        step(Step::Dev, || Ok(terminal(arena)))?
+    };
     Ok(Mounts {
         borrowed: own_user,
         own_network: !own_user || namespaces.contains(Clone::NEWNET),
-        console: match sys::skips(Step::Dev) {
-            true => None,
-            false => step(Step::Dev, || Ok(terminal(arena)))?,
-        },
+        has_console: own_terminal || console.is_some(),
+        console,
         own_ipc: namespaces.contains(Clone::NEWIPC),
         own_cgroup: namespaces.contains(Clone::NEWCGROUP),
         masked: !options.privileged,

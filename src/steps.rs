@@ -13,7 +13,7 @@ pub enum Step {
     OwnFile,
     Image,
     Close,
-    Sigchld,
+    HoldSignals,
     Limits,
     Memory,
     Banner,
@@ -39,13 +39,19 @@ pub enum Step {
     MoveRoot,
     Chroot,
     LeaveHost,
+    Terminal,
     Workdir,
     Umask,
     HideMemory,
     NoNewPrivs,
     Filter,
     Capabilities,
+    FreeSignals,
     Exec,
+    Init,
+    Guard,
+    Report,
+    Relay,
     Wait,
     Unlimit,
 }
@@ -84,7 +90,7 @@ impl Lesson {
 }
 
 /// In the order of `Step`.
-pub const LESSONS: &[Lesson; 41] = &[
+pub const LESSONS: &[Lesson; 47] = &[
     lesson(Step::Option, packed!("option")),
     lesson(Step::Output, packed!("output")),
     lesson(Step::Trace, packed!("trace")),
@@ -117,13 +123,14 @@ pub const LESSONS: &[Lesson; 41] = &[
         ),
     ),
     lesson(
-        Step::Sigchld,
+        Step::HoldSignals,
         packed!(
-            "reset SIGCHLD",
-            "sigchld",
-            "The caller may have ignored it, and what is ignored stays ignored (signal(7)).",
-            "The kernel would reap the command by itself, and how it ended would be lost \
-             (wait(2)).",
+            "hold signals",
+            "",
+            "What the caller ignored stays ignored, even SIGCHLD (signal(7)): it is reset. From \
+             here on signals wait until they can be passed on; no handler runs in lent memory.",
+            "A signal would end tinyctr and not the container; and how the command ended could be \
+             lost (wait(2)).",
         ),
     ),
     lesson(
@@ -372,6 +379,17 @@ pub const LESSONS: &[Lesson; 41] = &[
         ),
     ),
     lesson(
+        Step::Terminal,
+        packed!(
+            "own terminal",
+            "terminal",
+            "A terminal of the container's own (pty(7)), which controls its session. What is typed \
+             into the user's is passed on to it, byte by byte.",
+            "The command could push words into the user's terminal (TIOCSTI), and a shell would \
+             have no job control.",
+        ),
+    ),
+    lesson(
         Step::Workdir,
         packed!(
             "change directory",
@@ -431,6 +449,17 @@ pub const LESSONS: &[Lesson; 41] = &[
         ),
     ),
     lesson(
+        Step::FreeSignals,
+        packed!(
+            "free signals",
+            "",
+            "The command begins with no signal held back. As PID 1 it gets only those that it has \
+             a handler for (pid_namespaces(7)): what would end it otherwise tinyctr does from \
+             outside; with --init it is not PID 1.",
+            "It would never hear of SIGTERM or ^C.",
+        ),
+    ),
+    lesson(
         Step::Exec,
         packed!(
             "exec",
@@ -441,11 +470,46 @@ pub const LESSONS: &[Lesson; 41] = &[
         ),
     ),
     lesson(
+        Step::Init,
+        packed!(
+            "be init",
+            "",
+            "PID 1 is ours: it passes signals on, reaps orphans, and ends as the command does. It \
+             has its own memory, into which nobody looks.",
+            "The command is PID 1, with all that this asks of it.",
+        ),
+    ),
+    lesson(
+        Step::Guard,
+        packed!(
+            "guard",
+            "guard",
+            "A command that changes its ids makes the kernel forget that it should die with its \
+             parent. So a process of ours outside waits for our end, and then ends the container.",
+            "Such a command would outlive a tinyctr that is killed.",
+        ),
+    ),
+    lesson(
+        Step::Report,
+        packed!(
+            "report",
+            "",
+            "Over a socket between them parent and child notice when the other is gone, and a \
+             terminal comes out of the container.",
+            "",
+        ),
+    ),
+    lesson(
+        Step::Relay,
+        packed!("relay", "", "The user's terminal does nothing by itself any more.", ""),
+    ),
+    lesson(
         Step::Wait,
         packed!(
             "wait",
             "",
-            "tinyctr is asleep until the command ends, and then ends as it did.",
+            "tinyctr is asleep: signals wake it, which it passes on, and bytes of a terminal. When \
+             the command has ended it ends as the command did.",
             "",
         ),
     ),

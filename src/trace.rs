@@ -33,14 +33,14 @@ pub struct Signature {
     /// `Kind::Nothing` after the last.
     kinds: [Kind; 6],
     /// NUL after its end.
-    name: [u8; 13],
+    name: [u8; 14],
 }
 
 impl Signature {
     pub const fn new(number: Sysno, name: &str, door: Door, kinds: &[Kind]) -> Signature {
         let mut all = [Kind::Nothing; 6];
         all.split_at_mut(kinds.len()).0.copy_from_slice(kinds);
-        let mut padded = [0; 13];
+        let mut padded = [0; 14];
         padded.split_at_mut(name.len()).0.copy_from_slice(name.as_bytes());
         Signature { number, door, kinds: all, name: padded }
     }
@@ -85,10 +85,13 @@ pub enum Kind {
     Map,
     O,
     Lock,
+    Sock,
     /// Namespaces alone, without a signal.
     Namespaces,
     /// As `clone` has them: flags, and the signal in the lowest byte.
     CloneFlags,
+    /// The same, of a copy, which has no other stack.
+    ForkFlags,
     /// As `open` has them: an access mode, and flags.
     OpenFlags,
     /// A constant that is not a flag word: one of `NAMED`, or a number.
@@ -96,6 +99,7 @@ pub enum Kind {
     Signal,
     Signed,
     Unsigned,
+    Hex,
     Octal,
     /// Octal, with three digits at least.
     Umask,
@@ -106,8 +110,12 @@ pub enum Kind {
     Capability,
     /// A `struct sigaction` of zeros.
     DefaultAction,
-    /// A `struct timespec`.
+    /// A `struct timespec`, or NULL.
     Time,
+    /// A `sigset_t`.
+    Signals,
+    /// A `struct itimerval`.
+    Timer,
     /// A `struct rlimit` of ones.
     LimitOfOne,
     /// Version 3, our own process.
@@ -118,6 +126,9 @@ pub enum Kind {
     Filter,
     /// The three sets of `capset`.
     Sets,
+
+    /// Pollfds, whose number is the next argument. What was found is not shown.
+    Polls,
 
     // What the kernel writes. Before it has, it is an address.
     /// The three sets of `capget`.
@@ -134,8 +145,6 @@ pub enum Kind {
     Struct,
     /// The two descriptors of `pipe2`.
     Pipe,
-    /// One pollfd that asks for nothing.
-    Poll,
 }
 
 impl Kind {
@@ -211,7 +220,10 @@ macro_rules! named {
 
 named! {
     faccessat: F_OK = libc::F_OK;
-    ioctl: TCGETS = libc::TCGETS;
+    fcntl: FD_CLOEXEC = libc::FD_CLOEXEC, F_SETFD = libc::F_SETFD;
+    ioctl: TCGETS = libc::TCGETS, TCSETS = libc::TCSETS, TIOCSCTTY = libc::TIOCSCTTY,
+        TIOCGWINSZ = libc::TIOCGWINSZ, TIOCSWINSZ = libc::TIOCSWINSZ,
+        TIOCSPTLCK = libc::TIOCSPTLCK, TIOCGPTPEER = libc::TIOCGPTPEER;
     keyctl: KEYCTL_JOIN_SESSION_KEYRING = libc::KEYCTL_JOIN_SESSION_KEYRING;
     madvise: MADV_RANDOM = libc::MADV_RANDOM, MADV_DONTNEED = libc::MADV_DONTNEED;
     mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE;
@@ -222,6 +234,13 @@ named! {
         PR_CAPBSET_READ = libc::PR_CAPBSET_READ,
         PR_CAPBSET_DROP = libc::PR_CAPBSET_DROP,
         PR_SET_NO_NEW_PRIVS = libc::PR_SET_NO_NEW_PRIVS;
+    recvmsg: MSG_CMSG_CLOEXEC = libc::MSG_CMSG_CLOEXEC;
+    rt_sigprocmask: SIG_SETMASK = libc::SIG_SETMASK;
+    sendmsg: MSG_NOSIGNAL = libc::MSG_NOSIGNAL;
+    setitimer: ITIMER_REAL = libc::ITIMER_REAL;
+    signalfd4: SFD_CLOEXEC = libc::SFD_CLOEXEC;
+    socketpair: AF_UNIX = libc::AF_UNIX;
+    wait4: WNOHANG = libc::WNOHANG;
     prlimit64: RLIMIT_CORE = libc::RLIMIT_CORE;
     unlinkat: AT_REMOVEDIR = libc::AT_REMOVEDIR;
     seccomp: SECCOMP_SET_MODE_FILTER = libc::SECCOMP_SET_MODE_FILTER;
@@ -262,7 +281,9 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
     };
     match kind {
         Kind::Nothing => {}
-        Kind::Str | Kind::Data | Kind::Address if value == 0 => drop(line.push("NULL")),
+        Kind::Str | Kind::Data | Kind::Address | Kind::Time if value == 0 => {
+            line.push("NULL");
+        }
         Kind::Str => quoted(line, call.text(at), usize::MAX),
         Kind::Data | Kind::Bytes => quoted(line, call.text(at), STRING_LIMIT),
         Kind::Argv => list(line, call.strings(at)),
@@ -271,7 +292,7 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
             line.push_hex(bits).push(" /* ").push_decimal(count);
             line.push(if count == 1 { " var */" } else { " vars */" });
         }
-        Kind::Address => drop(line.push_hex(bits)),
+        Kind::Address | Kind::Hex => drop(line.push_hex(bits)),
         Kind::ChildStack => drop(line.push("child_stack=").push_hex(bits)),
         Kind::Fd if value as i32 == libc::AT_FDCWD => drop(line.push("AT_FDCWD")),
         Kind::Fd | Kind::Signed => signed(line, value as isize),
@@ -280,11 +301,16 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
         Kind::Prot => flag_word(line, bits, flags::Prot::TABLE),
         Kind::Map => flag_word(line, bits, flags::Map::TABLE),
         Kind::O => flag_word(line, bits, flags::O::TABLE),
+        Kind::Sock => flag_word(line, bits, flags::Sock::TABLE),
         Kind::Lock => flag_word(line, bits, flags::Lock::TABLE),
         Kind::Namespaces => flag_word(line, bits, flags::Clone::TABLE),
         Kind::CloneFlags => {
             flag_word(line.push("flags="), bits & !0xff, flags::Clone::TABLE);
             signal(line.push("|"), (bits & 0xff) as i32);
+        }
+        Kind::ForkFlags => {
+            line.push("child_stack=NULL, flags=");
+            signal(line, (bits & 0xff) as i32);
         }
         Kind::OpenFlags => open_flags(line, bits),
         Kind::Named => named(line, call.number(), value),
@@ -309,6 +335,7 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
             line.push(")");
         }
         Kind::Capability => capability(line, value as u32),
+        Kind::Polls => polls(line, call, at, value),
         _ => structure(line, call, kind, value, returned),
     }
 }
@@ -342,10 +369,17 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
             signed(line.push(", "), half(4) as i32 as isize);
             line.push("]");
         }
-        Kind::Poll => {
-            signed(line.push("[{fd="), half(0) as i32 as isize);
-            line.push(", events=0}]");
+        Kind::Signals => signals(line, call.word(address) as u64),
+        Kind::Timer => {
+            let names =
+                ["{it_interval={tv_sec=", ", tv_usec=", "}, it_value={tv_sec=", ", tv_usec="];
+            for (at, name) in names.iter().enumerate() {
+                line.push(name).push_decimal(call.word(address + at * 8) as u64);
+            }
+            line.push("}}");
         }
+        // Without a process that has ended nothing is written.
+        Kind::Status if returned == 0 => drop(line.push_hex(address as u64)),
         Kind::Status => status(line, half(0) as i32),
         Kind::Entries => {
             let entries = flags::directory_entries((call.memory)(address, returned));
@@ -354,6 +388,32 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
         }
         _ => drop(line.push(always_the_same(kind))),
     }
+}
+
+fn polls(line: &mut Buffer, call: &Call, at: usize, address: usize) {
+    let (_, count) = call.argument(at + 1);
+    for number in 0..count {
+        line.push(if number == 0 { "[{fd=" } else { ", {fd=" });
+        let poll = address + number * size_of::<libc::pollfd>();
+        let fd = call.half(poll) as i32;
+        signed(line, fd as isize);
+        if fd >= 0 {
+            let events = call.half(poll + 4) & 0xffff;
+            flag_word(line.push(", events="), events.into(), flags::Events::TABLE);
+        }
+        line.push("}");
+    }
+    line.push("]");
+}
+
+/// `[HUP INT]`
+fn signals(line: &mut Buffer, set: u64) {
+    let mut separator = "[";
+    for number in (1..=64).filter(|number| set >> (number - 1) & 1 != 0) {
+        line.push(separator).push(flags::signal_name(number).unwrap_or(b"RT"));
+        separator = " ";
+    }
+    line.push(if set == 0 { "[]" } else { "]" });
 }
 
 fn always_the_same(kind: Kind) -> &'static str {
@@ -489,9 +549,16 @@ fn status(line: &mut Buffer, status: i32) {
     line.push("}]");
 }
 
+/// As the kernel counts: a C library keeps two for itself, and begins at 34.
+const FIRST_REAL_TIME: i32 = 32;
+
 fn signal(line: &mut Buffer, number: i32) {
     match flags::signal_name(number) {
         Some(name) => drop(line.push("SIG").push(name)),
+        None if number == FIRST_REAL_TIME => drop(line.push("SIGRTMIN")),
+        None if number > FIRST_REAL_TIME => {
+            line.push("SIGRT_").push_decimal((number - FIRST_REAL_TIME) as u64);
+        }
         None => signed(line, number as isize),
     }
 }
@@ -637,6 +704,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_waited_for_is_shown_as_strace_shows_it() {
+        let polls = [[5_i32, 1], [-1, 0], [6, 4 | 1 << 16]]; // what was found is not shown
+        let registers = [polls.as_ptr() as usize, polls.len()];
+        assert_eq!(
+            told(Kind::Polls, registers, None),
+            "[{fd=5, events=POLLIN}, {fd=-1}, {fd=6, events=POLLOUT}]"
+        );
+        assert_eq!(after(Kind::Signals, &(1_u64 << 14 | 1), 0), "[HUP TERM]");
+        assert_eq!(after(Kind::Signals, &0_u64, 0), "[]");
+        assert_eq!(
+            after(Kind::Timer, &[0_u64, 0, 1, 500_000], 0),
+            "{it_interval={tv_sec=0, tv_usec=0}, it_value={tv_sec=1, tv_usec=500000}}"
+        );
+    }
+
+    #[test]
     fn numbers_have_the_form_that_fits_them() {
         assert_eq!(shown(Kind::Octal, 0o555), "0555");
         assert_eq!(shown(Kind::Octal, 0), "00");
@@ -686,14 +769,14 @@ mod tests {
         );
         assert_eq!(after(Kind::Status, &9_i32, 1), "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGKILL}]");
         assert_eq!(told(Kind::Status, [0x1000, 0], Some(Err(Errno::ECHILD))), "0x1000");
-        for kind in [Kind::SetsOut, Kind::Text, Kind::Path, Kind::Entries, Kind::Struct, Kind::Poll]
+        for kind in [Kind::SetsOut, Kind::Text, Kind::Path, Kind::Entries, Kind::Struct, Kind::Pipe]
         {
             assert_eq!(shown(kind, 0x1000), "0x1000");
         }
         assert_eq!(after(Kind::Text, b"/x and more", 2), r#""/x""#);
         assert_eq!(after(Kind::Path, b"/x\0 and more", 3), r#""/x""#);
         assert_eq!(after(Kind::Pipe, &[3_i32, 4], 0), "[3, 4]");
-        assert_eq!(after(Kind::Poll, &[5_i32, 0], 0), "[{fd=5, events=0}]");
+        assert_eq!(after(Kind::Status, &0_i32, 0).get(..2), Some("0x")); // WNOHANG, and nobody
         assert_eq!(after(Kind::Struct, &0, 0), "{...}");
         assert_eq!(
             after(Kind::SetsOut, &[1, 3, 0, 0, 0, 1 << 8], 0),

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,7 +12,7 @@ use common::{
     NO_NAMESPACES, Running, can_contain, copy_of_image, fails, image, require, run, stdout,
     tempdir, tinyctr, write_program,
 };
-use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::sys::signal::{Signal, kill};
 
 /// `tinyctr IMAGE WORDS`, in the shared image.
 fn inside(words: &[&str]) -> Command {
@@ -82,10 +82,7 @@ fn with_bare_an_ignored_sigchld_is_an_error_and_no_hang() {
 }
 
 fn ignoring_sigchld(command: &mut Command) -> &mut Command {
-    // SAFETY: a system call, nothing else; no handler is installed.
-    let ignore = || unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop);
-    // SAFETY: as above.
-    unsafe { command.pre_exec(move || Ok(ignore()?)) }
+    common::ignoring(Signal::SIGCHLD, command)
 }
 
 #[test]

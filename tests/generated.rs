@@ -17,6 +17,7 @@ use common::{
     tempdir,
 };
 use generate::{output, texts};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tinyctr::options::{Id, OPTIONS};
 use tinyctr::steps::LESSONS;
@@ -368,7 +369,7 @@ fn a_missing_call_has_the_effect_that_the_list_says() {
             name,
             "true".as_ref(),
         ]);
-        let said = run(&mut command);
+        let said = run(common::ignoring(Signal::SIGUSR1, &mut command));
         // A command that lacks a call has an exit status of its own.
         assert_eq!(said.code != Some(125), starts, "{call}: {said:?}");
     }

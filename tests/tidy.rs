@@ -109,7 +109,7 @@ fn none(complaints: Vec<String>) {
 
 /// The level of each room, as the first line of its file says it.
 fn levels() -> BTreeMap<String, u32> {
-    let mut levels = BTreeMap::from([("lib".to_owned(), 9)]); // the tour; all of it is at hand
+    let mut levels = BTreeMap::from([("lib".to_owned(), 10)]); // the tour; all of it is at hand
     for source in product() {
         let first = source.text.lines().next().unwrap_or("");
         if let Some(rest) = first.strip_prefix("//! Level ") {

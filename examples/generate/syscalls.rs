@@ -58,6 +58,7 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`, or `EPERM` from a filter: /proc/self/fd is read with getdents64(2), and what it \
          lists is closed one by one. `--bare` does without either",
     ),
+    fact("dup3", "dup", "2.6.27", true, TERMINAL),
     fact("execve", "execve", "1.0", false, ALWAYS),
     fact("exit_group", "exit_group", "2.6", false, ALWAYS),
     fact(
@@ -68,6 +69,7 @@ pub const FACTS: &[Fact] = &[
         "a bare name is not found (`ENOSYS`); a path is not looked up, and works",
     ),
     fact("fchdir", "chdir", "1.0", false, ALWAYS),
+    fact("fcntl", "fcntl", "1.0", true, "made only for `--status-fd`"),
     fact("flock", "flock", "2.0", true, LIMITS),
     fact(
         "getcwd",
@@ -83,6 +85,7 @@ pub const FACTS: &[Fact] = &[
         true,
         "every kernel for x86_64 has it; only those without close_range(2), and limits, need it",
     ),
+    fact("getpid", "getpid", "1.0", true, "made only to stop, at SIGTSTP"),
     fact(
         "ioctl",
         "ioctl_tty",
@@ -98,7 +101,7 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`: a kernel built without keys (`CONFIG_KEYS`) has none to protect. Any other \
          error fails the start",
     ),
-    fact("kill", "kill", "1.0", true, LIMITS),
+    fact("kill", "kill", "1.0", false, ALWAYS),
     fact(
         "madvise",
         "madvise",
@@ -148,7 +151,6 @@ pub const FACTS: &[Fact] = &[
         true,
         "only in a container is it asked whose file tinyctr is; then the start fails",
     ),
-    fact("pipe2", "pipe", "2.6.27", false, "the start fails; `--bare` does not make it"),
     fact(
         "pivot_root",
         "pivot_root",
@@ -168,7 +170,15 @@ pub const FACTS: &[Fact] = &[
         true,
         "`rootfs/` is looked for beside the path that tinyctr was started by (`AT_EXECFN`)",
     ),
-    fact("rt_sigaction", "sigaction", "2.2", false, ALWAYS),
+    fact("recvmsg", "recvmsg", "1.0", true, TERMINAL),
+    fact(
+        "rt_sigaction",
+        "sigaction",
+        "2.2",
+        false,
+        "every kernel for x86_64 has it; made only where the caller ignores signals",
+    ),
+    fact("rt_sigprocmask", "sigprocmask", "2.2", false, ALWAYS),
     fact(
         "seccomp",
         "seccomp",
@@ -176,7 +186,18 @@ pub const FACTS: &[Fact] = &[
         false,
         "the start fails: there is no filter; `--seccomp=none` does without",
     ),
+    fact("sendmsg", "sendmsg", "1.0", true, TERMINAL),
     fact("sethostname", "sethostname", "1.0", false, ALWAYS),
+    fact("setitimer", "setitimer", "1.0", true, "made only for time limits"),
+    fact("setsid", "setsid", "1.0", true, TERMINAL),
+    fact("signalfd4", "signalfd", "2.6.27", false, "the container is ended; `--bare` does without"),
+    fact(
+        "socketpair",
+        "socketpair",
+        "1.0",
+        false,
+        "every kernel for x86_64 has it; `--bare` does without",
+    ),
     fact("statfs", "statfs", "1.0", true, "made only where mount_setattr(2) is missing"),
     fact("symlinkat", "symlink", "2.6.16", false, "the start fails; `--bare` does not make it"),
     fact("umask", "umask", "1.0", true, ALWAYS),
@@ -186,6 +207,8 @@ pub const FACTS: &[Fact] = &[
     fact("wait4", "wait4", "1.0", false, ALWAYS),
     fact("write", "write", "1.0", true, ALWAYS),
 ];
+
+const TERMINAL: &str = "made only for a terminal of the container's own, or `--init`";
 
 const LIMITS: &str = "made only for `--memory`, `--cpus` and `--pids`";
 
@@ -235,7 +258,7 @@ const BEYOND: &[(&str, &str, &str, &str)] = &[
         "before 2.6.39 the flag is ignored and the directory opened, which does as well; \
          before 3.5 fchdir(2) says `EBADF`, and the start fails at `place mounts`",
     ),
-    ("`O_CLOEXEC`", "openat, pipe2", "2.6.23, 2.6.27", "the command would inherit a descriptor"),
+    ("`O_CLOEXEC`", "openat", "2.6.23", "the command would inherit a descriptor"),
     ("`MS_PRIVATE`", "mount", "2.6.15", "the start fails at `make mounts private`"),
     ("`MS_BIND`", "mount", "2.4", ALWAYS),
     ("`MS_MOVE`", "mount", "2.4.18", ALWAYS),

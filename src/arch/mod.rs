@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-pub use x86_64::{WAIT_LENGTH, clone, wait4_after_madvise};
+pub use x86_64::{WAIT_LENGTH, call_after_madvise, clone};
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("src/arch has `clone` and `_start` for x86_64 only; a new machine needs these two");
@@ -29,6 +29,18 @@ impl<'a> ThinCStr<'a> {
     pub const fn new(string: &'a CStr) -> Self {
         // SAFETY: a reference is never NULL.
         ThinCStr(unsafe { NonNull::new_unchecked(string.as_ptr().cast_mut()) }, PhantomData)
+    }
+
+    pub fn address(self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// `None` for NULL.
+    ///
+    /// # Safety
+    /// Else there is a C string, which lives as long as `'a`.
+    pub unsafe fn from_address(address: usize) -> Option<ThinCStr<'a>> {
+        NonNull::new(address as *mut c_char).map(|pointer| ThinCStr(pointer, PhantomData))
     }
 
     pub fn to_cstr(self) -> &'a CStr {

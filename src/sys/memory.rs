@@ -152,7 +152,7 @@ impl Resident {
             static __ehdr_start: u8;
             static etext: u8;
         }
-        let wait = arch::wait4_after_madvise as *const () as usize;
+        let wait = arch::call_after_madvise as *const () as usize;
         let (start, end) = (&raw const __ehdr_start as usize, &raw const etext as usize);
         Resident { wait: pages(wait, wait + arch::WAIT_LENGTH), image: pages(start, end) }
     }

@@ -6,6 +6,9 @@ mod memory;
 mod observe;
 mod register;
 mod rehearsal;
+mod signal;
+mod socket;
+mod terminal;
 mod watch;
 
 use core::convert::Infallible;
@@ -14,13 +17,19 @@ use core::mem::{MaybeUninit, size_of_val, transmute};
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
-use crate::flags::{Clone, Ended, Lock, Mnt, MountAttr, Ms, O};
+use crate::flags::{Clone, Lock, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
 use crate::trace::{Call, Signature};
 
 use memory::Resident;
 pub use memory::{Arena, Stack, map_memory, texts};
-pub use watch::{Format, Orders, begin_watch, end_rehearsal, is_watchers, skippable, skips, step};
+pub use signal::*;
+pub use socket::*;
+pub use terminal::*;
+pub use watch::{
+    Format, Orders, begin_watch, end_rehearsal, ignored_by_caller, is_watchers, mute, rehearses,
+    skippable, skips, step,
+};
 
 /// Instead of a directory: relative paths start at the working directory.
 pub const AT_FDCWD: i32 = libc::AT_FDCWD;
@@ -36,12 +45,13 @@ pub const STDERR: i32 = 2;
 /// the door, the name, and each argument as one of `trace::Kind`.
 macro_rules! call {
     ($door:ident, $name:ident $(, $kind:ident($value:expr))* $(,)?) => {{
+        #[allow(unused_imports, reason = "a call may have no argument")]
         use $crate::sys::register;
         use $crate::trace::{Door, Kind, Signature};
 
         const KINDS: &[Kind] = &[$(Kind::$kind),*];
         const SIGNATURE: &Signature =
-            &Signature::new(Sysno::$name, stringify!($name), Door::$door, KINDS);
+            &Signature::new(syscalls::Sysno::$name, stringify!($name), Door::$door, KINDS);
         (SIGNATURE, [$(register::$kind($value)),*])
     }};
 }
@@ -215,16 +225,25 @@ pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
     unsafe { enter(call) }.map(|fd| fd as i32)
 }
 
+/// `openat(AT_FDCWD, path, O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0644)`,
+/// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html).
+pub fn create(path: &CStr) -> Result<i32, Errno> {
+    let flags = O::WRONLY | O::CREAT | O::TRUNC | O::CLOEXEC;
+    let call = call!(Shut, openat, Fd(AT_FDCWD), Str(path), OpenFlags(flags), Octal(0o644));
+    // SAFETY: as in `openat`.
+    unsafe { enter(call) }.map(|fd| fd as i32)
+}
+
 /// `close(fd)`, [close(2)](https://man7.org/linux/man-pages/man2/close.2.html).
 pub fn close(fd: i32) -> Result<(), Errno> {
     // SAFETY: descriptors are plain numbers here; no object of ours owns one.
     unsafe { act(call!(Shut, close, Fd(fd))) }
 }
 
-/// `close_range(first, ~0, 0)`,
+/// `close_range(first, last, 0)`,
 /// [close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html), since Linux 5.9.
-pub fn close_range_from(first: u32) -> Result<(), Errno> {
-    let (first, last) = (first as usize, u32::MAX as usize);
+pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    let (first, last) = (first as usize, last as usize);
     // SAFETY: as in `close`.
     unsafe { act(call!(Shut, close_range, Unsigned(first), Unsigned(last), Unsigned(0))) }
 }
@@ -323,17 +342,6 @@ pub fn identity(path: &CStr, follow: bool) -> Result<[u64; 2], Errno> {
     // SAFETY: it succeeded, so all of it is written.
     let stat = unsafe { stat.assume_init() };
     Ok([stat.st_dev, stat.st_ino])
-}
-
-/// `ioctl(fd, TCGETS, &termios)`,
-/// [TCGETS(2const)](https://man7.org/linux/man-pages/man2/TCGETS.2const.html):
-/// what isatty(3) does. `ENOTTY` where `fd` is no terminal.
-pub fn ioctl_tcgets(fd: i32) -> Result<(), Errno> {
-    // libc's termios is larger than the kernel's on every machine, never smaller.
-    let mut termios = MaybeUninit::<libc::termios>::uninit();
-    let request = libc::TCGETS as u32;
-    // SAFETY: the kernel writes its `struct termios` there, and nobody reads it.
-    unsafe { act(call!(Open, ioctl, Fd(fd), Named(request), Struct(&raw mut termios))) }
 }
 
 // --- the container -----------------------------------------------------------------------------
@@ -473,18 +481,29 @@ pub fn fchdir(fd: i32) -> Result<(), Errno> {
 
 // --- processes ---------------------------------------------------------------------------------
 
+/// Whose memory a new process runs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lent {
+    /// Its parent's, who sleeps until execve (`CLONE_VM | CLONE_VFORK`).
+    Memory,
+    /// A copy. The parent does not wait.
+    Nothing,
+}
+
 /// `clone(CLONE_VM | CLONE_VFORK | namespaces | SIGCHLD, stack)`, the child beginning in
 /// `entry(shared)`, [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html).
 ///
-/// The two flags are not for the caller to choose: the child borrows `shared`, the caller's
-/// memory, and with them the caller sleeps until the child has called execve or is gone.
+/// The two flags come together or not at all: the child borrows `shared`, the caller's memory, and
+/// with both the caller sleeps until the child has called execve or is gone.
 pub fn clone<T>(
+    lent: Lent,
     namespaces: Clone,
     stack: Stack,
     entry: extern "C" fn(&T) -> !,
     shared: &T,
 ) -> Result<i32, Errno> {
-    let mut flags = (Clone::VM | Clone::VFORK | namespaces).bits() | libc::SIGCHLD as u64;
+    let lending = if lent == Lent::Memory { Clone::VM | Clone::VFORK } else { Clone::empty() };
+    let mut flags = (lending | namespaces).bits() | libc::SIGCHLD as u64;
     let top = stack.top();
     let argument = (&raw const *shared).cast::<c_void>();
     if watch::is_on() {
@@ -495,13 +514,23 @@ pub fn clone<T>(
     let entry: extern "C" fn(*const c_void) -> ! =
         unsafe { transmute::<extern "C" fn(&T) -> !, _>(entry) };
     // SAFETY: `stack` is a mapping that was made for this and is given away here; `shared`
-    // outlives the child's use of it, since CLONE_VFORK holds us in this call until execve.
+    // outlives the child's use of it: CLONE_VFORK holds us in this call until execve, or the child
+    // has a copy.
     let result = unsafe { arch::clone(flags as usize, top, entry, argument) };
     let result = Errno::from_ret(result as usize);
     if watch::is_on() {
         watch::after_clone(result);
     }
     result.map(|pid| pid as i32)
+}
+
+/// `clone(SIGCHLD)`, [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html): a copy of ours,
+/// in which 0 is returned. Not `fork`: newer architectures lack it.
+pub fn fork() -> Result<i32, Errno> {
+    let flags = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM the copy has its own memory, and goes on where we are on its own
+    // stack.
+    unsafe { enter(call!(Open, clone, ForkFlags(flags))) }.map(|pid| pid as i32)
 }
 
 /// `execve(path, argv, envp)`,
@@ -628,79 +657,6 @@ pub fn umask(mask: u32) {
     let _infallible = unsafe { enter(call!(Shut, umask, Umask(mask))) };
 }
 
-/// `pipe2(fds, O_CLOEXEC)`, [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html).
-/// The end to read from, and the end to write to.
-pub fn pipe2() -> Result<[i32; 2], Errno> {
-    let mut ends = [0_i32; 2];
-    // SAFETY: the kernel writes two ints there, which are ours alone.
-    unsafe { enter(call!(Open, pipe2, Pipe(&raw mut ends), O(O::CLOEXEC))) }?;
-    Ok(ends)
-}
-
-/// `ppoll({fd}, 1, {0, 0}, NULL, 8)`,
-/// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html): has the end of a pipe that we
-/// write to nobody left who could read? It never waits.
-pub fn is_unread(fd: i32) -> Result<bool, Errno> {
-    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
-    let now = [0_u8; 16]; // struct timespec: no time at all
-    let (fds, time) = (&raw mut poll, &raw const now);
-    let call = call!(Open, ppoll, Poll(fds), Unsigned(1), Time(time), Address(NULL), Unsigned(8));
-    // SAFETY: the kernel reads and writes one pollfd, reads the time, and there is no mask.
-    unsafe { enter(call) }?;
-    Ok(poll.revents & libc::POLLERR != 0)
-}
-
-/// `rt_sigaction(signal, {SIG_DFL}, NULL, 8)`,
-/// [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html).
-pub fn reset_signal(signal: i32) -> Result<(), Errno> {
-    // The kernel's struct sigaction: handler, flags, restorer, mask. All zero is SIG_DFL.
-    let default = [0_u8; 32];
-    let action = &raw const default;
-    let call = call!(
-        Open,
-        rt_sigaction,
-        Signal(signal),
-        DefaultAction(action),
-        Address(NULL),
-        Unsigned(8),
-    );
-    // SAFETY: the kernel reads at most 32 bytes (4 words on a 64-bit machine), and installs no
-    // handler.
-    unsafe { act(call) }
-}
-
-/// `madvise(code, length, MADV_RANDOM)`, `madvise(image, length, MADV_DONTNEED)` and
-/// `wait4(pid, &status, 0, NULL)`, [wait4(2)](https://man7.org/linux/man-pages/man2/wait4.2.html),
-/// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
-/// Without `WUNTRACED` it returns only when the process has ended. See `Resident` for the rest.
-pub fn wait4(pid: i32) -> Result<Ended, Errno> {
-    let resident = Resident::of_this_program();
-    let mut status = 0_i32;
-    let (random, dontneed) = (libc::MADV_RANDOM as u32, libc::MADV_DONTNEED as u32);
-    let [code, length] = resident.wait;
-    let advice = call!(Open, madvise, Address(code), Unsigned(length), Named(random));
-    // SAFETY: advice about read-ahead: no byte changes. A kernel that doesn't take it lets more of
-    // us stay resident, which is no reason to abandon a container that runs.
-    let _stays_resident = unsafe { enter(advice) };
-    let [image, length] = resident.image;
-    if watch::is_on() {
-        let advice = call!(Open, madvise, Address(image), Unsigned(length), Named(dontneed));
-        let out = &raw mut status;
-        let wait = call!(Open, wait4, Signed(pid), Status(out), Unsigned(0), Address(NULL));
-        // SAFETY: code and constants come back from the file; wait4 writes an int that is ours.
-        unsafe {
-            let _stays_resident = enter(advice);
-            enter(wait)?;
-        }
-    } else {
-        // SAFETY: the same two calls.
-        let pid =
-            unsafe { arch::wait4_after_madvise(pid as usize, &raw mut status, image, length) };
-        Errno::from_ret(pid as usize)?;
-    }
-    Ok(Ended::from_status(status))
-}
-
 /// `exit_group(status)`,
 /// [exit_group(2)](https://man7.org/linux/man-pages/man2/exit_group.2.html).
 pub fn exit_group(status: i32) -> ! {
@@ -741,12 +697,6 @@ pub fn rmdir(directory: i32, path: &CStr) -> Result<(), Errno> {
 pub fn flock(fd: i32) -> Result<(), Errno> {
     // SAFETY: the call touches no memory of ours.
     unsafe { act(call!(Open, flock, Fd(fd), Lock(Lock::EX | Lock::NB))) }
-}
-
-/// `kill(pid, SIGKILL)`, [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html).
-pub fn kill(pid: u32) -> Result<(), Errno> {
-    // SAFETY: as in `flock`.
-    unsafe { act(call!(Shut, kill, Unsigned(pid as usize), Signal(libc::SIGKILL))) }
 }
 
 /// `unshare(flags)`, [unshare(2)](https://man7.org/linux/man-pages/man2/unshare.2.html).

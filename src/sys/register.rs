@@ -29,15 +29,16 @@ macro_rules! pointers {
 
 registers!(Fd | Signal | Signed: |number: i32| number as usize); // with its sign
 registers!(Named | Octal | Umask | Mode | Capability: |number: u32| number as usize);
-registers!(Unsigned | Address | ChildStack: |number: usize| number);
+registers!(Unsigned | Address | ChildStack | Hex: |number: usize| number);
 registers!(Device: |numbers: [u8; 2]| u16::from_be_bytes(numbers).into());
-registers!(CloneFlags: |flags: u64| flags as usize);
-registers!(OpenFlags | O: |flags: flags::O| flags.bits() as usize);
+registers!(CloneFlags | ForkFlags: |flags: u64| flags as usize);
+registers!(OpenFlags: |flags: flags::O| flags.bits() as usize);
 registers!(Ms: |flags: flags::Ms| flags.bits() as usize);
 registers!(Mnt: |flags: flags::Mnt| flags.bits() as usize);
 registers!(Prot: |flags: flags::Prot| flags.bits() as usize);
 registers!(Namespaces: |flags: flags::Clone| flags.bits() as usize);
 registers!(Lock: |flags: flags::Lock| flags.bits() as usize);
+registers!(Sock: |flags: flags::Sock| flags.bits() as usize);
 registers!(Map: |flags: flags::Map| flags.bits() as usize);
 registers!(Bytes: |bytes: &[u8]| bytes.as_ptr() as usize);
 registers!(Argv | Envp: |strings: Strings| strings.as_ptr() as usize);
@@ -51,6 +52,6 @@ pub fn Str<'a>(string: impl Into<Option<&'a CStr>>) -> usize {
 pub use self::Str as Data;
 
 // What the kernel reads, and what it writes.
-pointers!(DefaultAction | Time | LimitOfOne | CapabilityHeader: *const T);
+pointers!(DefaultAction | Time | LimitOfOne | CapabilityHeader | Signals | Timer: *const T);
 pointers!(MountAttr | Filter | Sets: *const T);
-pointers!(SetsOut | Text | Path | Entries | Status | Struct | Pipe | Poll: *mut T);
+pointers!(SetsOut | Text | Path | Entries | Status | Struct | Pipe | Polls: *mut T);

@@ -19,11 +19,12 @@ use syscalls::{Errno, Sysno};
 use super::memory::zeroed;
 use super::observe;
 use super::rehearsal::Rehearsal;
+use super::signal::{SignalSet, signal_bit};
 use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
 use crate::flags::O;
-use crate::packed::Texts;
+use crate::packed::{Texts, packed};
 use crate::script::Script;
 use crate::steps::Step;
 use crate::trace::{self, Call, Door, Known, Signature, Text, Word};
@@ -59,13 +60,17 @@ pub(super) struct Watch {
     explain: bool,
     skip: Option<Step>,
     step: Option<Step>,
-    in_child: bool,
+    who: Who,
+    /// Who began the clone.
+    cloner: Who,
     /// When the call under way began, in nanoseconds.
     began: u64,
     /// When the clone began: its second line comes after all of the child's.
     clone_began: u64,
     /// An execve is under way. If it never returns, the parent ends its line.
     becoming: bool,
+    /// The terminal that it would be told on is raw, and shows something else.
+    muted: bool,
     line: Text,
     word: Word,
     rehearsal: Rehearsal,
@@ -76,6 +81,16 @@ pub(super) struct Watch {
     told: u64,
     /// The caller's dispositions of `QUIET`, as rt_sigaction(2) gave them.
     callers: Actions,
+}
+
+/// Who makes a call. Zero is the parent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Parent = 0,
+    Child,
+    /// PID 1, once it has made the command's process.
+    Init,
+    Guard,
 }
 
 /// The kernel's struct sigaction of a 64-bit machine: handler, flags, restorer, mask.
@@ -186,6 +201,26 @@ pub fn end_rehearsal() {
     }
 }
 
+/// While bytes are relayed to a terminal, nothing is told there: each key that is pressed would be
+/// five lines, in the middle of what it says.
+pub fn mute(muted: bool) {
+    if is_on() && !watch().own_file {
+        if muted {
+            watch().remark(|words, texts| {
+                words.push(texts.text(packed!(
+                    "The calls that relay its bytes are left out here; --trace=FILE has them."
+                )));
+            });
+        }
+        watch().muted = muted;
+    }
+}
+
+/// Whether the calls that change anything are only told.
+pub fn rehearses() -> bool {
+    is_on() && watch().rehearsal.is_on()
+}
+
 /// Whether `fd` is the watcher's own: to be spared, and not to be shown.
 pub fn is_watchers(fd: i32) -> bool {
     is_on() && watch().own_file && watch().fd == fd
@@ -276,6 +311,10 @@ pub(super) unsafe fn enter(
         unsafe { watch.make(call) }
     };
     let took = now().saturating_sub(watch.began);
+    if number == Sysno::clone && result == Ok(0) {
+        watch.who = Who::Guard; // the copy of `fork`: its parent tells this call
+        return result;
+    }
     if !leaves {
         watch.compose(call, Some(result));
     }
@@ -311,7 +350,8 @@ pub(super) fn before_clone((signature, [stack, flags]): (&'static Signature, [us
     watch.compose(&described(signature, [stack, flags, 0, 0, 0, 0]), None);
     watch.break_off();
     watch.clone_began = now();
-    watch.in_child = true;
+    watch.cloner = watch.who;
+    watch.who = Who::Child;
     if watch.rehearsal.is_on() { watch.rehearsal.clone_flags(flags as u64) } else { flags as u64 }
 }
 
@@ -323,7 +363,7 @@ pub(super) fn after_clone(result: Result<usize, Errno>) {
         let took = now().saturating_sub(watch.began);
         watch.conclude(Sysno::execve, Some(Ok(0)), took);
     }
-    watch.in_child = false;
+    watch.who = if watch.cloner == Who::Parent { Who::Parent } else { Who::Init };
     watch.step = Some(Step::Clone);
     watch.resume("clone");
     let took = now().saturating_sub(watch.clone_began);
@@ -340,14 +380,22 @@ impl Watch {
         match call.number() {
             number @ Sysno::close_range if self.own_file => {
                 let [first, last, flags, ..] = call.registers;
-                let spared = self.fd as usize; // above 2, as `first` is
-                // SAFETY: the two ranges close nothing that the one would not.
+                let spared = (self.fd as usize).max(first.saturating_sub(1)).min(last + 1);
+                // SAFETY: the two ranges close nothing that the one would not; an empty one is
+                // EINVAL, and closes nothing at all.
                 unsafe {
                     if first < spared {
                         raw(number, [first, spared - 1, flags])?;
                     }
-                    raw(number, [spared + 1, last, flags])
+                    if spared < last { raw(number, [spared + 1, last, flags]) } else { Ok(0) }
                 }
+            }
+            // Ours stay ignored for as long as we watch.
+            Sysno::rt_sigaction if let Some(at) = quiet(call.registers[0]) => {
+                if let Some(callers) = self.callers.get_mut(at) {
+                    *callers = Action::default();
+                }
+                Ok(0)
             }
             Sysno::execve => {
                 exchange_actions(&self.callers, &mut Actions::default());
@@ -365,7 +413,7 @@ impl Watch {
         if self.step == Some(step) {
             return;
         }
-        if self.explain && self.in_child && self.step == Some(Step::Clone) {
+        if self.explain && self.who == Who::Child && self.step == Some(Step::Clone) {
             let mut told = core::mem::take(&mut self.namespaces);
             told.changed(|text| self.remark_now(text));
         }
@@ -519,12 +567,20 @@ impl Watch {
     }
 
     fn who(&self) -> &'static str {
-        if self.in_child { "child    " } else { "parent   " }
+        match self.who {
+            Who::Parent => "parent   ",
+            Who::Child => "child    ",
+            Who::Init => "init     ",
+            Who::Guard => "guard    ",
+        }
     }
 
     /// Writes the line. Where that fails the watch is over: one word about it, and the container
     /// runs on.
     fn out(&mut self) {
+        if self.muted {
+            return;
+        }
         if self.format == Format::Shell && self.line.is_cut() {
             return self.give_up(Errno::E2BIG); // half a script is worse than none
         }
@@ -551,6 +607,22 @@ impl Watch {
         // The command is not to inherit ours.
         exchange_actions(&self.callers, &mut Actions::default());
     }
+}
+
+/// Where in `QUIET` a signal is.
+fn quiet(signal: usize) -> Option<usize> {
+    QUIET.iter().position(|quiet| *quiet as usize == signal)
+}
+
+/// The signals that are ignored, as they would be if nobody watched.
+pub fn ignored_by_caller(mut ignored: SignalSet) -> SignalSet {
+    if is_on() {
+        for (signal, [handler, ..]) in QUIET.iter().zip(watch().callers) {
+            ignored &= !signal_bit(*signal);
+            ignored |= if handler == IGNORED[0][0] { signal_bit(*signal) } else { 0 };
+        }
+    }
+    ignored
 }
 
 /// Sets what is done about the signals of `QUIET`, and notes what was done before.

@@ -43,39 +43,39 @@ pub unsafe extern "C" fn clone(
     )
 }
 
-/// `madvise(start, length, MADV_DONTNEED)` and `wait4(pid, status, 0, NULL)`, with nothing between
-/// them: what was given back is not touched again until the wait is over. Returns what wait4 did;
-/// what madvise can't give back just stays.
+/// `madvise(start, length, MADV_DONTNEED)` and a call that waits, with nothing between them: what
+/// was given back is not touched again until the wait is over. Returns what that call did; what
+/// madvise can't give back just stays.
 ///
 /// # Safety
-/// `status` is ours to write; between `start` and its end lie only pages of a file, unchanged.
+/// The call is sound with these registers; between `start` and its end lie only pages of a file,
+/// unchanged.
 #[unsafe(naked)]
-pub unsafe extern "C" fn wait4_after_madvise(
-    pid: usize,
-    status: *mut i32,
+pub unsafe extern "C" fn call_after_madvise(
     start: usize,
     length: usize,
-) -> isize {
+    number: usize,
+    registers: &[usize; 6],
+) -> usize {
     naked_asm!(
-        "mov r8, rdi",          // pid and status, kept where no call looks for them
-        "mov r9, rsi",
-        "mov rdi, rdx",         // start
-        "mov rsi, rcx",         // length
-        "mov edx, {dontneed}",
+        "mov r8, rdx",          // number and registers, kept where no call of three looks for them
+        "mov r9, rcx",
+        "mov edx, {dontneed}",  // start and length are where madvise looks for them
         "mov eax, {madvise}",
         "syscall",              // this page included: it comes back by itself, alone
-        "mov rdi, r8",
-        "mov rsi, r9",
-        "xor edx, edx",         // no options
-        "xor r10d, r10d",       // no rusage
-        "mov eax, {wait4}",
+        "mov rax, r8",
+        "mov rdi, [r9]",        // the registers are on our stack, which stays
+        "mov rsi, [r9 + 8]",
+        "mov rdx, [r9 + 16]",
+        "mov r10, [r9 + 24]",
+        "mov r8, [r9 + 32]",
+        "mov r9, [r9 + 40]",
         "syscall",
         "ret",
         dontneed = const libc::MADV_DONTNEED,
         madvise = const Sysno::madvise as usize,
-        wait4 = const Sysno::wait4 as usize,
     )
 }
 
-/// More bytes than `wait4_after_madvise` is long.
+/// More bytes than `call_after_madvise` is long.
 pub const WAIT_LENGTH: usize = 64;

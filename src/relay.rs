@@ -1,0 +1,158 @@
+//! Level 7. Between the user's terminal and the container's: bytes of any value, both ways, and
+//! the window's size. Nothing is lost, and nothing is looked for: it sleeps until there are bytes,
+//! or room for them.
+
+use syscalls::Errno;
+
+use crate::error::{Fault, On};
+use crate::flags::{Events, O};
+use crate::sys::{self, Poll};
+use crate::terminal::{self, Terminal};
+
+/// Two ways: from the user to the container, and back.
+pub struct Relay<'a> {
+    user: &'a Terminal,
+    /// Of the user's terminal: a descriptor that it can be set by.
+    screen: Option<i32>,
+    /// The other side of the container's terminal.
+    master: i32,
+    ways: [Way; 2],
+    is_raw: bool,
+}
+
+/// As much as a terminal hands out at once, and a little more.
+const SIZE: usize = 8192;
+
+/// One way. The bytes `start..end` of the buffer wait to be written.
+struct Way {
+    from: i32,
+    to: i32,
+    start: usize,
+    end: usize,
+    buffer: [u8; SIZE],
+}
+
+/// Nobody: what poll(2) passes over.
+const NOBODY: i32 = -1;
+
+impl<'a> Relay<'a> {
+    /// `master` came from the child (`terminal::take`).
+    pub fn new(user: &'a Terminal, master: i32) -> Result<Relay<'a>, Fault<'static>> {
+        // As long as somebody has the container's side open the master has no end: a command may
+        // close its terminal, and open it again.
+        sys::ioctl_tiocgptpeer(master).or(Ok(NOBODY)).on(c"/dev/pts/0")?;
+        let open = |order| user.first_of(order).map_or(NOBODY, reopened);
+        let (keyboard, screen) = (open([0, 2, 1]), open([1, 2, 0]));
+        Ok(Relay {
+            user,
+            screen: (screen != NOBODY).then_some(screen),
+            master,
+            ways: [Way::new(keyboard, master), Way::new(master, screen)],
+            is_raw: false,
+        })
+    }
+
+    /// The user's terminal does nothing by itself any more: that is for the container's to do.
+    pub fn begin(&mut self) -> Result<(), Fault<'static>> {
+        let (Some(screen), Some(settings)) = (self.screen, &self.user.settings) else {
+            return Ok(());
+        };
+        self.is_raw = true;
+        sys::mute(true);
+        sys::ioctl_tcsets(screen, &terminal::raw(*settings)).on(c"terminal")
+    }
+
+    /// As it was. A terminal that is gone needs no settings.
+    pub fn end(&mut self) {
+        if let (true, Some(screen), Some(settings)) =
+            (self.is_raw, self.screen, &self.user.settings)
+        {
+            self.is_raw = false;
+            let _gone = sys::ioctl_tcsets(screen, settings);
+            sys::mute(false);
+        }
+    }
+
+    /// The size of the user's window has changed. (Where it can't be asked for there is none.)
+    pub fn resize(&self) {
+        if let Some(screen) = self.screen
+            && let Ok(size) = sys::ioctl_tiocgwinsz(screen)
+        {
+            let _gone = sys::ioctl_tiocswinsz(self.master, &size);
+        }
+    }
+
+    /// What to wait for.
+    pub fn polls(&self) -> [Poll; 2] {
+        [self.ways[0].poll(), self.ways[1].poll()]
+    }
+
+    /// Carries what there is.
+    pub fn carry(&mut self, polls: [Poll; 2]) {
+        for (way, poll) in self.ways.iter_mut().zip(polls) {
+            if poll.revents != 0 {
+                way.carry();
+            }
+        }
+    }
+
+    /// The container is gone: what it said last is in its terminal still, or in our buffer.
+    /// Returns what has to be waited for, until there is nothing more.
+    pub fn drain(&mut self) -> Option<Poll> {
+        let [_, back] = &mut self.ways;
+        while back.carry() {}
+        (!back.is_empty()).then(|| back.poll())
+    }
+}
+
+impl Way {
+    fn new(from: i32, to: i32) -> Way {
+        Way { from, to, start: 0, end: 0, buffer: [0; SIZE] }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn poll(&self) -> Poll {
+        let (fd, events) =
+            if self.is_empty() { (self.from, Events::IN) } else { (self.to, Events::OUT) };
+        Poll { fd, events: events.bits() as i16, revents: 0 }
+    }
+
+    /// Reads, where nothing is left to be written, and writes. Returns whether anything moved.
+    fn carry(&mut self) -> bool {
+        if self.is_empty() && !self.fill() {
+            return false;
+        }
+        let bytes = self.buffer.get(self.start..self.end).unwrap_or(&[]);
+        match sys::write(self.to, bytes) {
+            Ok(written) => self.start += written,
+            Err(Errno::EAGAIN | Errno::EINTR) => return false,
+            // Whoever should see it is gone; whoever says it is not to be held up by that.
+            Err(_) => {
+                self.to = NOBODY;
+                self.start = self.end;
+            }
+        }
+        true
+    }
+
+    /// Reads. Returns whether there was anything.
+    fn fill(&mut self) -> bool {
+        match sys::read(self.from, &mut self.buffer).map(<[u8]>::len) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(0) | Err(_) => self.from = NOBODY, // the other side is gone
+            Ok(length) => (self.start, self.end) = (0, length),
+        }
+        !self.is_empty()
+    }
+}
+
+/// The same terminal by a descriptor that doesn't block, which it is for nobody else. Where it
+/// can't be opened again (it is another user's, after su(1)) the caller's own has to do.
+fn reopened(fd: i32) -> i32 {
+    let flags = O::RDWR | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;
+    let path = terminal::BY_DESCRIPTOR.get(fd as usize).copied().unwrap_or(c"");
+    sys::openat(sys::AT_FDCWD, path, flags).unwrap_or(fd)
+}

@@ -1,0 +1,193 @@
+//! Level 8. While the container runs: its signals, its terminal, its time, its end. Asleep, unless
+//! there is something to do.
+
+use syscalls::Errno;
+
+use crate::error::{Fault, On};
+use crate::flags::Ended;
+use crate::relay::Relay;
+use crate::signals::{self, Source};
+use crate::sys::{self, Poll, SignalSet, signal_bit};
+
+/// What was asked for.
+#[derive(Clone, Copy)]
+pub struct Orders {
+    /// Sent in the place of SIGTERM.
+    pub stop_signal: i32,
+    /// In milliseconds, from the stop signal to SIGKILL; 0: never.
+    pub patience: u64,
+    /// In milliseconds, until the container is ended; 0: never.
+    pub timeout: u64,
+    /// What the caller ignores is not passed on.
+    pub ignored: SignalSet,
+    /// The command is PID 1, which is spared where the default would end it (`signals`, hazard 2).
+    pub command_is_first: bool,
+    /// Our own init is PID 1.
+    pub has_init: bool,
+}
+
+/// How it ended.
+#[derive(Clone, Copy)]
+pub struct Outcome {
+    pub ended: Ended,
+    pub timed_out: bool,
+}
+
+/// After a time-out, in milliseconds, where nobody said how long.
+const PATIENCE: u64 = 10_000;
+
+/// While bytes come and go we stay in memory; after so many milliseconds without we don't.
+const LULL: u64 = 100;
+
+struct Supervisor<'a, 'b> {
+    orders: &'a Orders,
+    pid: i32,
+    signals: Source,
+    relay: Option<&'a mut Relay<'b>>,
+    timed_out: bool,
+    /// It was asked to stop: the next alarm is the last.
+    is_stopping: bool,
+    /// The signal that PID 1 was spared, and ended for.
+    carried_out: Option<i32>,
+}
+
+/// Waits for the end of `pid`.
+pub fn supervise(
+    orders: &Orders,
+    pid: i32,
+    relay: Option<&mut Relay>,
+) -> Result<Outcome, Fault<'static>> {
+    let signals = Source::new()?;
+    if orders.timeout != 0 {
+        sys::set_alarm(orders.timeout).on(c"--timeout")?;
+    }
+    let (timed_out, is_stopping, carried_out) = (false, false, None);
+    Supervisor { orders, pid, signals, relay, timed_out, is_stopping, carried_out }.run()
+}
+
+impl Supervisor<'_, '_> {
+    fn run(mut self) -> Result<Outcome, Fault<'static>> {
+        let ended = loop {
+            let (signal, ways) = self.sleep()?;
+            if signal && let Some(ended) = self.take_signal()? {
+                break ended;
+            }
+            if let Some(relay) = &mut self.relay {
+                relay.carry(ways);
+            }
+        };
+        self.drain()?;
+        let ended = match self.carried_out {
+            Some(signal) if ended == Ended::Killed(libc::SIGKILL) => Ended::Killed(signal),
+            _ => ended,
+        };
+        Ok(Outcome { ended, timed_out: self.timed_out })
+    }
+
+    /// Until there is a signal, or there are bytes, or there is room for them.
+    fn sleep(&self) -> Result<(bool, [Poll; 2]), Fault<'static>> {
+        let nobody = Poll { fd: -1, events: 0, revents: 0 };
+        let [there, back] = self.relay.as_ref().map_or([nobody; 2], |relay| relay.polls());
+        let mut polls = [self.signals.poll(), there, back];
+        let lull = self.relay.is_none() || is_ready(sys::ppoll(&mut polls, LULL))? == 0;
+        if lull {
+            is_ready(sys::ppoll_idle(&mut polls))?;
+        }
+        let [signal, there, back] = polls;
+        Ok((signal.revents != 0, [there, back]))
+    }
+
+    /// Returns how the container ended, where it has.
+    fn take_signal(&mut self) -> Result<Option<Ended>, Fault<'static>> {
+        let (signal, from_kernel) = self.signals.next()?;
+        match (signal, &self.relay) {
+            (libc::SIGCHLD, _) => {
+                let ended = sys::reap(self.pid).on(c"")?;
+                return Ok(ended.map(|(_, ended)| ended));
+            }
+            (libc::SIGALRM, _) if from_kernel => self.time_is_up()?,
+            (libc::SIGWINCH, Some(relay)) => relay.resize(),
+            (libc::SIGPIPE, _) => {} // a write was answered
+            _ if self.orders.ignored & signal_bit(signal) != 0 => {}
+            (libc::SIGTSTP, _) => self.pause()?,
+            (libc::SIGTERM, _) => self.stop()?,
+            // What the terminal sends goes to all of its foreground job. Where that is us, a
+            // container without a terminal of its own is part of it.
+            (_, relay) => {
+                let was_sent = from_kernel && relay.is_none();
+                self.pass_on(signal, was_sent)?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn pass_on(&mut self, signal: i32, was_sent: bool) -> Result<(), Fault<'static>> {
+        if self.orders.command_is_first && signals::is_spared(self.pid, signal) {
+            self.carried_out = Some(signal);
+            return self.kill(libc::SIGKILL);
+        }
+        if was_sent { Ok(()) } else { self.kill(signal) }
+    }
+
+    fn stop(&mut self) -> Result<(), Fault<'static>> {
+        self.is_stopping = true;
+        if self.orders.patience != 0 {
+            sys::set_alarm(self.orders.patience).on(c"--stop-timeout")?;
+        }
+        self.pass_on(self.orders.stop_signal, false)
+    }
+
+    fn time_is_up(&mut self) -> Result<(), Fault<'static>> {
+        if self.is_stopping {
+            return self.kill(libc::SIGKILL);
+        }
+        self.timed_out = true;
+        if self.orders.patience == 0 {
+            sys::set_alarm(PATIENCE).on(c"--timeout")?;
+        }
+        self.stop()
+    }
+
+    /// The container stops, then we do; when we go on, so does it.
+    fn pause(&mut self) -> Result<(), Fault<'static>> {
+        // Our init stops all the others; a command that is PID 1 is stopped alone.
+        self.kill(if self.orders.has_init { libc::SIGTSTP } else { libc::SIGSTOP })?;
+        if let Some(relay) = &mut self.relay {
+            relay.end();
+        }
+        sys::kill(sys::getpid(), libc::SIGSTOP).on(c"SIGSTOP")?;
+        // Stopped; and here somebody sent SIGCONT, which is passed on like any other.
+        if let Some(relay) = &mut self.relay {
+            relay.begin()?;
+            relay.resize();
+        }
+        Ok(())
+    }
+
+    fn kill(&self, signal: i32) -> Result<(), Fault<'static>> {
+        sys::kill(self.pid, signal).on(c"signal")
+    }
+
+    /// The last words of a container that is gone. Whoever doesn't want to wait until they are
+    /// read says so with a signal.
+    fn drain(&mut self) -> Result<(), Fault<'static>> {
+        let Some(relay) = &mut self.relay else { return Ok(()) };
+        while let Some(back) = relay.drain() {
+            let mut polls = [self.signals.poll(), back];
+            is_ready(sys::ppoll_idle(&mut polls))?;
+            let [signal, _] = polls;
+            if signal.revents != 0 && signals::is_deadly(self.signals.next()?.0) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many are ready; a signal that nobody holds back (SIGCONT after SIGSTOP) is no error.
+fn is_ready(answer: Result<usize, Errno>) -> Result<usize, Fault<'static>> {
+    match answer {
+        Err(Errno::EINTR) => Ok(0),
+        answer => answer.on(c"poll"),
+    }
+}

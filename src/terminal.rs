@@ -1,0 +1,101 @@
+//! Level 6. A terminal of the container's own: what it says to it, and what is pushed into it,
+//! reaches the user's terminal as bytes and no other way.
+
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use crate::error::{Fault, On};
+use crate::flags::{Ms, O};
+use crate::sys::{self, Report, Termios, WindowSize};
+
+/// What the plan knows of the user's terminal.
+#[derive(Clone, Copy)]
+pub struct Terminal {
+    /// Which of the three standard descriptors are terminals: those become the container's own,
+    /// what is redirected stays as it is.
+    pub standard: [bool; 3],
+    /// As the user has set it; that of a new terminal where there is none.
+    pub settings: Option<Termios>,
+    pub size: WindowSize,
+    /// In a `/dev` of the container's own.
+    pub own_dev: bool,
+}
+
+impl Terminal {
+    /// Looks at the three. Where it is `forced` there is one in any case, else where stdin and
+    /// stdout are terminals.
+    pub fn look(forced: bool, own_dev: bool) -> Option<Terminal> {
+        let mut terminal = Terminal { standard: [false; 3], settings: None, size: [0; 4], own_dev };
+        for (fd, is_terminal) in (0..).zip(&mut terminal.standard) {
+            match sys::ioctl_tcgets(fd) {
+                Ok(settings) => {
+                    *is_terminal = true;
+                    terminal.settings = Some(settings);
+                    terminal.size = sys::ioctl_tiocgwinsz(fd).unwrap_or(terminal.size);
+                }
+                Err(_) if fd == sys::STDERR || forced => {}
+                Err(_) => return None,
+            }
+        }
+        Some(terminal)
+    }
+
+    /// The first of these descriptors that is a terminal.
+    pub fn first_of(&self, order: [i32; 3]) -> Option<i32> {
+        order.into_iter().find(|fd| self.standard.get(*fd as usize) == Some(&true))
+    }
+}
+
+/// Makes the terminal, and us the leader of a session that is controlled by it. Hands its other
+/// side to our parent. To be called when the root is the container's.
+pub fn take(terminal: &Terminal, parent: i32) -> Result<(), Fault<'static>> {
+    let (ptmx, pts) = (c"/dev/ptmx", c"/dev/pts/0"); // the first of a new devpts
+    let flags = O::RDWR | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;
+    let master = sys::openat(sys::AT_FDCWD, ptmx, flags).on(ptmx)?;
+    sys::ioctl_tiocsptlck(master).on(ptmx)?;
+    let slave = match sys::ioctl_tiocgptpeer(master) {
+        // Before Linux 4.13. On the host's devpts that path would be another's.
+        Err(Errno::EINVAL | Errno::ENOTTY) if terminal.own_dev => {
+            sys::openat(sys::AT_FDCWD, pts, O::RDWR | O::NOCTTY | O::CLOEXEC)
+        }
+        opened => opened,
+    }
+    .on(pts)?;
+    if let Some(settings) = &terminal.settings {
+        sys::ioctl_tcsets(slave, settings).on(pts)?;
+        sys::ioctl_tiocswinsz(slave, &terminal.size).on(pts)?;
+    }
+    sys::setsid().on(pts)?;
+    sys::ioctl_tiocsctty(slave).on(pts)?;
+    for (fd, is_terminal) in (0..).zip(terminal.standard) {
+        if is_terminal {
+            sys::dup3(slave, fd).on(pts)?;
+        }
+    }
+    if terminal.own_dev {
+        let console = c"/dev/console";
+        sys::mount_bind(pts, console, Ms::empty()).on(console)?;
+    }
+    sys::send(parent, &Report { terminal: Some(master), ..Report::default() }).on(ptmx)
+}
+
+/// Passes bytes on as they are typed, and shows them as they come: what cfmakeraw(3) does.
+pub fn raw(mut settings: Termios) -> Termios {
+    settings.iflag &= !(libc::IGNBRK
+        | libc::BRKINT
+        | libc::PARMRK
+        | libc::ISTRIP
+        | libc::INLCR
+        | libc::IGNCR
+        | libc::ICRNL
+        | libc::IXON);
+    settings.oflag &= !libc::OPOST;
+    settings.lflag &= !(libc::ECHO | libc::ECHONL | libc::ICANON | libc::ISIG | libc::IEXTEN);
+    settings.cflag = settings.cflag & !(libc::CSIZE | libc::PARENB) | libc::CS8;
+    settings.characters[libc::VMIN] = 1;
+    settings.characters[libc::VTIME] = 0;
+    settings
+}
+
+/// What names a descriptor that is open: opened again, it has flags of its own.
+pub const BY_DESCRIPTOR: [&CStr; 3] = [c"/proc/self/fd/0", c"/proc/self/fd/1", c"/proc/self/fd/2"];
