@@ -21,18 +21,18 @@ use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
 use crate::steps::Step;
-use crate::sys::{self, Lent, Report, skippable, step};
+use crate::sys::{self, Report, skippable, step};
 use crate::{init, lifetime, privileges, terminal};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
     let plan = shared.plan;
     let Err(error) = enter_container(plan, shared).and_then(|()| match plan.init {
-        None => become_command(plan, shared),
-        Some(page_size) => be_init(page_size, plan, shared),
+        false => become_command(plan, shared),
+        true => be_init(plan, shared),
     });
     shared.failure.set(Some(error));
-    if let (Some(_), Some(line)) = (plan.init, plan.line) {
+    if let (true, Some(line)) = (plan.init, plan.line) {
         // Our memory is not our parent's. Where that is gone nobody needs to know.
         let _unheard =
             sys::send(line.childs, &Report { failure: Some(error), ..Report::default() });
@@ -110,14 +110,10 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
 
 /// With `--init` we have memory of our own, and stay: the command becomes our child, on memory that
 /// we lend it. What becomes of that goes to our parent as a message.
-fn be_init<'a>(
-    page_size: usize,
-    plan: &Plan<'a>,
-    shared: &Shared<'_, 'a>,
-) -> Result<Infallible, Error<'a>> {
+fn be_init<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
     let command = step(Step::Init, || {
-        let (stack, _) = sys::map_memory(page_size, 0).on(c"")?;
-        sys::clone(Lent::Memory, Clone::empty(), stack, command, shared).on(c"")
+        let (stack, _) = sys::map_memory(plan.page_size, 0).on(c"")?;
+        sys::clone(false, Clone::empty(), stack, command, shared).on(c"")
     })?;
     if let Some(error) = shared.failure.take() {
         return Err(error);

@@ -40,21 +40,27 @@ pub fn end_with_parent(line: Line) -> Result<(), Fault<'static>> {
     Ok(())
 }
 
-/// Begins to guard `container`: a copy of ours, with its own memory, which waits for our end.
-/// Returns its pid.
-pub fn begin_guard(container: i32, line: Line) -> Result<i32, Fault<'static>> {
-    match sys::fork().on(c"guard")? {
-        0 => {
-            let Err(_) = guard(container, line);
-            sys::exit_group(crate::error::EXIT_FAILURE)
-        }
-        pid => Ok(pid),
-    }
+/// Begins to guard `container`: a process beside us, which waits for our end. Returns its pid.
+pub fn begin_guard(page_size: usize, container: i32, line: Line) -> Result<i32, Fault<'static>> {
+    let (stack, _) = sys::map_memory(page_size, 0).on(c"guard")?;
+    sys::clone_beside(stack, guard, Guarded { container, line }).on(c"guard")
+}
+
+#[derive(Clone, Copy)]
+struct Guarded {
+    container: i32,
+    line: Line,
+}
+
+/// It shares our memory, and reads of it only what it was given.
+extern "C" fn guard(guarded: &Guarded) -> ! {
+    let Err(_) = wait_and_kill(guarded);
+    sys::exit_group(crate::error::EXIT_FAILURE)
 }
 
 /// Nobody sends anything: the answer comes when tinyctr is gone, and is that nobody is there.
 /// The pid can't be another's by now: numbers go round in order, and it was in use a moment ago.
-fn guard(container: i32, line: Line) -> Result<Infallible, Errno> {
+fn wait_and_kill(&Guarded { container, line }: &Guarded) -> Result<Infallible, Errno> {
     sys::close(line.parents)?;
     sys::receive(line.childs)?;
     sys::kill(container, libc::SIGKILL)?;

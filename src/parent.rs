@@ -16,7 +16,7 @@ use crate::plan::{Plan, Shared};
 use crate::relay::Relay;
 use crate::steps::Step;
 use crate::supervise::{Orders, Outcome, supervise};
-use crate::sys::{self, Format, Lent, Report, SignalSet, skippable, step};
+use crate::sys::{self, Format, Report, SignalSet, skippable, step};
 use crate::{descriptors, executable, lifetime, signals};
 
 /// The child's side of the clone: `child::child`.
@@ -175,8 +175,8 @@ fn container<'a>(
         // It is made where the cgroups are entered.
         namespaces = Clone::from_bits(namespaces.bits() & !Clone::NEWCGROUP.bits());
     }
-    let lent = if options.init { Lent::Nothing } else { Lent::Memory };
-    let pid = step(Step::Clone, || sys::clone(lent, namespaces, stack, child, &shared).on(c""))?;
+    let copied = options.init; // an init stays, and so has memory of its own
+    let pid = step(Step::Clone, || sys::clone(copied, namespaces, stack, child, &shared).on(c""))?;
     let begun = Container { options, plan: &plan, pid, pid_namespace, pid_file, ignored };
     let report = begun.hear(&shared)?;
     // Which shell the image has is known only now.
@@ -218,7 +218,7 @@ impl<'a> Container<'_, 'a> {
         let mut heard = Report { failure, program, terminal: None };
         let Some(line) = self.plan.line else { return Ok(heard) };
         step(Step::Wait, || {
-            if self.plan.init.is_some() {
+            if self.plan.init {
                 sys::close(line.childs).on(c"socket")?; // so that the line has an end
                 while let Some(report) = sys::receive(line.parents).on(c"socket")? {
                     let terminal = report.terminal.or(heard.terminal);
@@ -247,7 +247,7 @@ impl<'a> Container<'_, 'a> {
         let mut guard = None;
         if let (true, Some(line)) = (self.plan.guarded, self.plan.line) {
             skippable(Step::Guard, || {
-                guard = Some(lifetime::begin_guard(self.pid, line)?);
+                guard = Some(lifetime::begin_guard(self.plan.page_size, self.pid, line)?);
                 Ok(())
             })?;
         }

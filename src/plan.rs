@@ -59,8 +59,9 @@ pub struct Plan<'a> {
     /// `None`: the program's path alone.
     pub argv: Option<Strings<'a>>,
     pub environment: Strings<'a>,
-    /// Our own init is PID 1; it needs the size of a page.
-    pub init: Option<usize>,
+    /// Our own init is PID 1.
+    pub init: bool,
+    pub page_size: usize,
     /// The command may change its ids, and the kernel would then forget our death.
     pub guarded: bool,
 }
@@ -126,7 +127,8 @@ impl<'a> Plan<'a> {
             programs,
             argv: (!options.command.is_empty()).then_some(options.command),
             environment,
-            init: options.init.then_some(process.page_size),
+            init: options.init,
+            page_size: process.page_size,
             guarded: may_change_ids && !options.bare && !options.init,
         };
         Ok((plan, stack))

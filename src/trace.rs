@@ -90,8 +90,6 @@ pub enum Kind {
     Namespaces,
     /// As `clone` has them: flags, and the signal in the lowest byte.
     CloneFlags,
-    /// The same, of a copy, which has no other stack.
-    ForkFlags,
     /// As `open` has them: an access mode, and flags.
     OpenFlags,
     /// A constant that is not a flag word: one of `NAMED`, or a number.
@@ -307,10 +305,6 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
         Kind::CloneFlags => {
             flag_word(line.push("flags="), bits & !0xff, flags::Clone::TABLE);
             signal(line.push("|"), (bits & 0xff) as i32);
-        }
-        Kind::ForkFlags => {
-            line.push("child_stack=NULL, flags=");
-            signal(line, (bits & 0xff) as i32);
         }
         Kind::OpenFlags => open_flags(line, bits),
         Kind::Named => named(line, call.number(), value),

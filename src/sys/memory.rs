@@ -32,6 +32,15 @@ impl Stack {
     pub(super) fn top(self) -> *mut u8 {
         self.top
     }
+
+    /// The stack without room for a `T` at its upper end, and that room.
+    pub(super) fn with_room_for<T>(self) -> (Stack, *mut T) {
+        const { assert!(size_of::<T>() <= STACK_SIZE / 2 && align_of::<T>() <= ALIGNMENT) };
+        let size = size_of::<T>().next_multiple_of(ALIGNMENT);
+        // SAFETY: less than all of the stack.
+        let top = unsafe { self.top.sub(size) };
+        (Stack { top }, top.cast())
+    }
 }
 
 /// Memory that is handed out from the front and never taken back.

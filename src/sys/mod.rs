@@ -483,54 +483,81 @@ pub fn fchdir(fd: i32) -> Result<(), Errno> {
 
 /// Whose memory a new process runs in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Lent {
+enum Memory {
     /// Its parent's, who sleeps until execve (`CLONE_VM | CLONE_VFORK`).
-    Memory,
-    /// A copy. The parent does not wait.
-    Nothing,
+    Lent,
+    /// Its parent's, who goes on (`CLONE_VM`).
+    Shared,
+    /// A copy. The parent goes on.
+    Copied,
 }
 
-/// `clone(CLONE_VM | CLONE_VFORK | namespaces | SIGCHLD, stack)`, the child beginning in
-/// `entry(shared)`, [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html).
-///
-/// The two flags come together or not at all: the child borrows `shared`, the caller's memory, and
-/// with both the caller sleeps until the child has called execve or is gone.
+/// Starts a child that borrows our memory, or has a copy of it.
 pub fn clone<T>(
-    lent: Lent,
+    copied: bool,
     namespaces: Clone,
     stack: Stack,
     entry: extern "C" fn(&T) -> !,
     shared: &T,
 ) -> Result<i32, Errno> {
-    let lending = if lent == Lent::Memory { Clone::VM | Clone::VFORK } else { Clone::empty() };
-    let mut flags = (lending | namespaces).bits() | libc::SIGCHLD as u64;
+    let memory = if copied { Memory::Copied } else { Memory::Lent };
+    // SAFETY: neither of the two runs while the other one uses its memory.
+    unsafe { clone_with(memory, namespaces, stack, entry, shared) }
+}
+
+/// Starts a process beside us, in our memory, which costs less than a copy. What it needs to know
+/// is on its own stack.
+pub fn clone_beside<T: Copy>(
+    stack: Stack,
+    entry: extern "C" fn(&T) -> !,
+    known: T,
+) -> Result<i32, Errno> {
+    let (stack, place) = stack.with_room_for::<T>();
+    // SAFETY: the place is inside a mapping that nobody else has, and aligned; it is never given
+    // back. What else there is to share is `WATCH`: where that is in use, memory is copied.
+    unsafe {
+        place.write(known);
+        clone_with(Memory::Shared, Clone::empty(), stack, entry, &*place)
+    }
+}
+
+/// `clone(CLONE_VM | CLONE_VFORK | namespaces | SIGCHLD, stack)`, the child beginning in
+/// `entry(shared)`, [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html).
+///
+/// # Safety
+/// Memory that is `Shared` is sound to be: `shared` lives for as long as the child does, and
+/// neither of the two changes what the other one uses.
+unsafe fn clone_with<T>(
+    memory: Memory,
+    namespaces: Clone,
+    stack: Stack,
+    entry: extern "C" fn(&T) -> !,
+    shared: &T,
+) -> Result<i32, Errno> {
+    let ours = match memory {
+        Memory::Lent => Clone::VM | Clone::VFORK,
+        Memory::Shared => Clone::VM,
+        Memory::Copied => Clone::empty(),
+    };
+    let mut flags = (ours | namespaces).bits() | libc::SIGCHLD as u64;
     let top = stack.top();
     let argument = (&raw const *shared).cast::<c_void>();
     if watch::is_on() {
         let call = call!(Shut, clone, ChildStack(top as usize), CloneFlags(flags));
-        flags = watch::before_clone(call);
+        flags = watch::before_clone(call, memory == Memory::Shared);
     }
     // SAFETY: a reference and a pointer are passed alike, and `entry` gets the `T` it expects.
     let entry: extern "C" fn(*const c_void) -> ! =
         unsafe { transmute::<extern "C" fn(&T) -> !, _>(entry) };
     // SAFETY: `stack` is a mapping that was made for this and is given away here; `shared`
     // outlives the child's use of it: CLONE_VFORK holds us in this call until execve, or the child
-    // has a copy.
+    // has a copy, or the caller sees to it.
     let result = unsafe { arch::clone(flags as usize, top, entry, argument) };
     let result = Errno::from_ret(result as usize);
     if watch::is_on() {
         watch::after_clone(result);
     }
     result.map(|pid| pid as i32)
-}
-
-/// `clone(SIGCHLD)`, [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html): a copy of ours,
-/// in which 0 is returned. Not `fork`: newer architectures lack it.
-pub fn fork() -> Result<i32, Errno> {
-    let flags = libc::SIGCHLD as u64;
-    // SAFETY: without CLONE_VM the copy has its own memory, and goes on where we are on its own
-    // stack.
-    unsafe { enter(call!(Open, clone, ForkFlags(flags))) }.map(|pid| pid as i32)
 }
 
 /// `execve(path, argv, envp)`,

@@ -31,7 +31,7 @@ registers!(Fd | Signal | Signed: |number: i32| number as usize); // with its sig
 registers!(Named | Octal | Umask | Mode | Capability: |number: u32| number as usize);
 registers!(Unsigned | Address | ChildStack | Hex: |number: usize| number);
 registers!(Device: |numbers: [u8; 2]| u16::from_be_bytes(numbers).into());
-registers!(CloneFlags | ForkFlags: |flags: u64| flags as usize);
+registers!(CloneFlags: |flags: u64| flags as usize);
 registers!(OpenFlags: |flags: flags::O| flags.bits() as usize);
 registers!(Ms: |flags: flags::Ms| flags.bits() as usize);
 registers!(Mnt: |flags: flags::Mnt| flags.bits() as usize);

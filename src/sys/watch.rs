@@ -23,7 +23,7 @@ use super::signal::{SignalSet, signal_bit};
 use super::{AT_FDCWD, NULL, STDERR, STDOUT, make, raw};
 use crate::buf::Buffer;
 use crate::error::{Error, Fault};
-use crate::flags::O;
+use crate::flags::{Clone, O};
 use crate::packed::{Texts, packed};
 use crate::script::Script;
 use crate::steps::Step;
@@ -311,10 +311,6 @@ pub(super) unsafe fn enter(
         unsafe { watch.make(call) }
     };
     let took = now().saturating_sub(watch.began);
-    if number == Sysno::clone && result == Ok(0) {
-        watch.who = Who::Guard; // the copy of `fork`: its parent tells this call
-        return result;
-    }
     if !leaves {
         watch.compose(call, Some(result));
     }
@@ -340,9 +336,12 @@ fn described<'a>(signature: &'static Signature, registers: [usize; 6]) -> Call<'
     Call { signature, registers, memory }
 }
 
-/// The clone begins; its second line is `after_clone`'s. A rehearsal makes no namespaces.
-/// Returns the flags to clone with.
-pub(super) fn before_clone((signature, [stack, flags]): (&'static Signature, [usize; 2])) -> u64 {
+/// The clone begins; its second line is `after_clone`'s. Returns the flags to clone with: a
+/// rehearsal makes no namespaces, and who runs beside us has a watch of its own.
+pub(super) fn before_clone(
+    (signature, [stack, flags]): (&'static Signature, [usize; 2]),
+    beside: bool,
+) -> u64 {
     let watch = watch();
     if watch.explain {
         watch.namespaces.remember();
@@ -351,8 +350,15 @@ pub(super) fn before_clone((signature, [stack, flags]): (&'static Signature, [us
     watch.break_off();
     watch.clone_began = now();
     watch.cloner = watch.who;
-    watch.who = Who::Child;
-    if watch.rehearsal.is_on() { watch.rehearsal.clone_flags(flags as u64) } else { flags as u64 }
+    watch.who = if beside { Who::Guard } else { Who::Child };
+    let flags = flags as u64;
+    if beside {
+        flags & !Clone::VM.bits()
+    } else if watch.rehearsal.is_on() {
+        watch.rehearsal.clone_flags(flags)
+    } else {
+        flags
+    }
 }
 
 pub(super) fn after_clone(result: Result<usize, Errno>) {
@@ -364,7 +370,6 @@ pub(super) fn after_clone(result: Result<usize, Errno>) {
         watch.conclude(Sysno::execve, Some(Ok(0)), took);
     }
     watch.who = if watch.cloner == Who::Parent { Who::Parent } else { Who::Init };
-    watch.step = Some(Step::Clone);
     watch.resume("clone");
     let took = now().saturating_sub(watch.clone_began);
     let pretended = watch.rehearsal.is_on();
