@@ -32,7 +32,7 @@ pub fn end_with_parent(line: Line) -> Result<(), Fault<'static>> {
     sys::close(line.parents).on(c"socket")?; // our own copy, an end too
     let events = 0; // POLLHUP is told unasked
     let mut polls = [Poll { fd: line.childs, events, revents: 0 }];
-    sys::ppoll(&mut polls, 0).on(c"socket")?;
+    sys::ppoll(&mut polls, &[0; 2]).on(c"socket")?;
     let [poll] = polls;
     if poll.revents as u64 & Events::HUP.bits() != 0 {
         return Err(Errno::ESRCH).on(c"parent");

@@ -59,7 +59,10 @@ impl<'a> Relay<'a> {
         };
         self.is_raw = true;
         sys::mute(true);
-        sys::ioctl_tcsets(screen, &terminal::raw(*settings)).on(c"terminal")
+        match sys::ioctl_tcsets(screen, &terminal::raw(*settings)) {
+            Err(Errno::EIO) => Ok(()), // it is gone already, and SIGHUP is on its way
+            answer => answer.on(c"terminal"),
+        }
     }
 
     /// As it was. A terminal that is gone needs no settings.

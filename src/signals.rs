@@ -131,6 +131,16 @@ fn masks(path: &CStr) -> Option<Masks> {
 pub fn is_spared(pid: i32, signal: i32) -> bool {
     let mut path = Line::<32>::new();
     path.push("/proc/").push_decimal(pid.unsigned_abs().into()).push("/status\0");
-    let Some(masks) = masks(path.as_cstr().unwrap_or(c"")) else { return false };
-    (HARMLESS | masks.blocked | masks.ignored | masks.caught) & signal_bit(signal) == 0
+    for _ in 0..10 {
+        let Some(masks) = masks(path.as_cstr().unwrap_or(c"")) else { return false };
+        if (HARMLESS | masks.ignored | masks.caught) & signal_bit(signal) != 0 {
+            return false;
+        }
+        if masks.blocked & signal_bit(signal) == 0 {
+            return true;
+        }
+        // Blocked for a moment, as around a fork; or by somebody who waits for it (sigwait(3)).
+        sys::sleep_a_little();
+    }
+    false
 }

@@ -36,8 +36,8 @@ pub struct Outcome {
 /// After a time-out, in milliseconds, where nobody said how long.
 const PATIENCE: u64 = 10_000;
 
-/// While bytes come and go we stay in memory; after so many milliseconds without we don't.
-const LULL: u64 = 100;
+/// While bytes come and go we stay in memory; after so long without any we don't.
+const LULL: &sys::Time = &sys::milliseconds(100);
 
 struct Supervisor<'a, 'b> {
     orders: &'a Orders,
@@ -111,10 +111,10 @@ impl Supervisor<'_, '_> {
             _ if self.orders.ignored & signal_bit(signal) != 0 => {}
             (libc::SIGTSTP, _) => self.pause()?,
             (libc::SIGTERM, _) => self.stop()?,
-            // What the terminal sends goes to all of its foreground job. Where that is us, a
-            // container without a terminal of its own is part of it.
+            // What is typed at the terminal goes to all of its foreground job. Where that is us, a
+            // container without a terminal of its own is part of it. (SIGHUP is for its leader.)
             (_, relay) => {
-                let was_sent = from_kernel && relay.is_none();
+                let was_sent = from_kernel && relay.is_none() && signal != libc::SIGHUP;
                 self.pass_on(signal, was_sent)?;
             }
         }
@@ -130,8 +130,8 @@ impl Supervisor<'_, '_> {
     }
 
     fn stop(&mut self) -> Result<(), Fault<'static>> {
-        self.is_stopping = true;
-        if self.orders.patience != 0 {
+        let again = core::mem::replace(&mut self.is_stopping, true);
+        if self.orders.patience != 0 && !again {
             sys::set_alarm(self.orders.patience).on(c"--stop-timeout")?;
         }
         self.pass_on(self.orders.stop_signal, false)

@@ -93,16 +93,24 @@ pub fn set_alarm(milliseconds: u64) -> Result<(), Errno> {
 /// One descriptor to wait for: `struct pollfd`. A negative one is passed over.
 pub type Poll = libc::pollfd;
 
+/// `struct timespec`: seconds and nanoseconds.
+pub type Time = [u64; 2];
+
+pub const fn milliseconds(count: u64) -> Time {
+    [count / 1000, count % 1000 * 1_000_000]
+}
+
 /// `ppoll(polls, count, timeout, NULL, 8)`,
 /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html). Returns how many are ready; none,
-/// where nothing happened for so many milliseconds.
-pub fn ppoll(polls: &mut [Poll], milliseconds: u64) -> Result<usize, Errno> {
-    let time = [milliseconds / 1000, milliseconds % 1000 * 1_000_000]; // seconds, nanoseconds
+/// where nothing happened in that time.
+pub fn ppoll(polls: &mut [Poll], time: &'static Time) -> Result<usize, Errno> {
     let count = polls.len();
-    let (polls, time) = (polls.as_mut_ptr(), &raw const time);
+    let (polls, time) = (polls.as_mut_ptr(), &raw const *time);
     let call =
         call!(Open, ppoll, Polls(polls), Unsigned(count), Time(time), Address(0), Unsigned(8));
-    // SAFETY: the kernel reads and writes so many pollfds, reads the time, and there is no mask.
+    // SAFETY: the kernel reads and writes so many pollfds, and there is no mask. It would write
+    // what is left of the time, but a constant can't be written to, and it lets that be
+    // (fs/select.c, poll_select_finish).
     unsafe { enter(call) }
 }
 
@@ -110,7 +118,7 @@ pub fn ppoll(polls: &mut [Poll], milliseconds: u64) -> Result<usize, Errno> {
 pub fn ppoll_idle(polls: &mut [Poll]) -> Result<usize, Errno> {
     let count = polls.len();
     let polls = polls.as_mut_ptr();
-    let forever = null::<[u64; 2]>();
+    let forever = null::<Time>();
     let call =
         call!(Open, ppoll, Polls(polls), Unsigned(count), Time(forever), Address(0), Unsigned(8));
     // SAFETY: as in `ppoll`.
