@@ -71,18 +71,7 @@ fn killed_at(command: &mut Command, moment: usize, end: Option<&mut dyn FnMut()>
     let flags = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
     fcntl(&reader, flags).expect("it is open");
     command.stderr(writer);
-    // SAFETY: a system call only.
-    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
-    let child = command.spawn().expect("tinyctr starts");
-    let tinyctr = Pid::from_raw(child.id().cast_signed());
-    waitpid(tinyctr, None).expect("it stops at its execve");
-    let options = Options::PTRACE_O_TRACESYSGOOD
-        | Options::PTRACE_O_TRACECLONE
-        | Options::PTRACE_O_TRACEFORK
-        | Options::PTRACE_O_TRACEVFORK
-        | Options::PTRACE_O_TRACEEXEC;
-    ptrace::setoptions(tinyctr, options).expect("it is stopped");
-    go_on(tinyctr, None);
+    let tinyctr = start_traced(command);
     let mut is_up = || reader.read(&mut [0; 64]).is_ok();
     let (mut calls, mut end) = (0, end);
     let only_start = end.is_none();
@@ -121,6 +110,23 @@ fn killed_at(command: &mut Command, moment: usize, end: Option<&mut dyn FnMut()>
     }
 }
 
+/// Starts `command`, to stop at each system call of it and of its children.
+fn start_traced(command: &mut Command) -> Pid {
+    // SAFETY: a system call only.
+    unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
+    let child = command.spawn().expect("tinyctr starts");
+    let tinyctr = Pid::from_raw(child.id().cast_signed());
+    waitpid(tinyctr, None).expect("it stops at its execve");
+    let options = Options::PTRACE_O_TRACESYSGOOD
+        | Options::PTRACE_O_TRACECLONE
+        | Options::PTRACE_O_TRACEFORK
+        | Options::PTRACE_O_TRACEVFORK
+        | Options::PTRACE_O_TRACEEXEC;
+    ptrace::setoptions(tinyctr, options).expect("it is stopped");
+    go_on(tinyctr, None);
+    tinyctr
+}
+
 /// Goes on to the next stop.
 fn go_on(pid: Pid, signal: Option<Signal>) {
     match ptrace::syscall(pid, signal) {
@@ -129,13 +135,23 @@ fn go_on(pid: Pid, signal: Option<Signal>) {
     }
 }
 
+/// Only those of this thread: other tests wait for children of their own.
+const OURS: WaitPidFlag =
+    WaitPidFlag::__WALL.union(WaitPidFlag::__WNOTHREAD).union(WaitPidFlag::WNOHANG);
+
+/// What has happened, where anything has.
+fn stop_now() -> Option<WaitStatus> {
+    match waitpid(None, Some(OURS)).expect("tinyctr is not over") {
+        WaitStatus::StillAlive => None,
+        stop => Some(stop),
+    }
+}
+
 /// What happens next to one of our own children or to what is traced. `None`: there is nobody.
 fn next_stop() -> Option<WaitStatus> {
-    // Only of this thread: other tests wait for children of their own.
-    let ours = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD | WaitPidFlag::WNOHANG;
     let start = Instant::now();
     while start.elapsed() < DEADLINE {
-        match waitpid(None, Some(ours)) {
+        match waitpid(None, Some(OURS)) {
             Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(20)),
             Ok(stop) => return Some(stop),
             Err(Errno::ECHILD) => return None,
@@ -340,6 +356,45 @@ fn a_command_that_changes_its_ids_ends_with_tinyctr_too() {
     }
 }
 
+/// tinyctr is slow to come back from the clone, and then is killed: the command has changed its ids
+/// long before. Not tinyctr but the kernel decides which of the two goes on first.
+#[test]
+fn a_command_that_changes_its_ids_at_once_ends_with_tinyctr_too() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(can_trace(), NO_PTRACE);
+    require!(image().join("usr/bin/setpriv").exists(), "needs setpriv in the image");
+    let changes = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "sh", "-c"];
+    for options in [&[][..], &["--init"]] {
+        let token = token();
+        let mut command = inside(options, &changes);
+        let (stdin, _writer) = std::io::pipe().expect("there are pipes");
+        let (mut reader, stderr) = std::io::pipe().expect("there are pipes");
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("it is open");
+        command.args([WAITS, &token]).stdin(stdin).stdout(Stdio::null()).stderr(stderr);
+        let tinyctr = start_traced(&mut command);
+        let mut has_cloned = false;
+        let start = Instant::now();
+        // Where the command waits for tinyctr it does so in vain, which is as good.
+        while reader.read(&mut [0; 64]).is_err() && start.elapsed() < Duration::from_secs(5) {
+            match stop_now() {
+                Some(WaitStatus::PtraceEvent(pid, ..)) => {
+                    has_cloned |= pid == tinyctr;
+                    go_on(pid, None);
+                }
+                Some(WaitStatus::PtraceSyscall(pid)) if pid == tinyctr && has_cloned => {}
+                Some(WaitStatus::PtraceSyscall(pid) | WaitStatus::Stopped(pid, _)) => {
+                    go_on(pid, None);
+                }
+                Some(_) => {}
+                None => std::thread::sleep(Duration::from_micros(20)),
+            }
+        }
+        kill(tinyctr, Signal::SIGKILL).expect("it is ours");
+        let_go(tinyctr);
+        wait_until("nothing is left", || processes_with(&token).is_empty());
+    }
+}
+
 /// A set-user-ID program has that effect as well.
 #[test]
 fn a_command_that_gains_privileges_ends_with_tinyctr_too() {
@@ -351,6 +406,7 @@ fn a_command_that_gains_privileges_ends_with_tinyctr_too() {
     let nap = nap();
     let mut command = tinyctr(["-q", "--new-privs"]);
     command.arg(&image).args(["setpriv", "--reuid=1000", "suid", &nap]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().expect("tinyctr starts");
     let find = || processes_with(&nap).into_iter().find(|pid| name(*pid) == "suid");
     wait_until("it sleeps", || find().is_some());
@@ -384,7 +440,8 @@ fn a_stopped_container_ends_with_tinyctr_too() {
     require!(can_contain(), NO_NAMESPACES);
     for options in [&[][..], &["--init"]] {
         let nap = nap();
-        let mut child = inside(options, &["sleep", &nap]).spawn().expect("tinyctr starts");
+        let mut command = inside(options, &["sleep", &nap]);
+        let mut child = command.stdout(Stdio::null()).spawn().expect("tinyctr starts");
         wait_until("it sleeps", || sleeper(&nap).is_some());
         let tinyctr = Pid::from_raw(child.id().cast_signed());
         kill(tinyctr, Signal::SIGTSTP).expect("it is ours");
