@@ -7,6 +7,7 @@
 #![allow(unused_macros, unused_imports, reason = "as above")]
 
 pub mod terminal;
+pub mod tracer;
 
 use std::ffi::OsStr;
 use std::fs;
