@@ -137,6 +137,22 @@ fn the_kernels_signals_reach_the_foreground_only() {
     terminal.end();
 }
 
+/// The kernel spares a PID 1 what it does nothing about, that which is typed included.
+#[test]
+fn an_interrupt_that_is_typed_ends_a_first_process_that_does_nothing_about_it() {
+    require!(can_contain(), NO_NAMESPACES);
+    for options in [&[][..], &["--init"]] {
+        for (key, code) in [("\x03", 130), ("\x1c", 131)] {
+            let mut terminal = Terminal::new();
+            terminal.start(&mut inside(options, &["sh", "-c", "echo up; exec sleep 1000"]));
+            terminal.expect("up\r\n");
+            terminal.send(key);
+            assert_eq!(terminal.end(), code, "{options:?}");
+            assert_eq!(terminal.settings(), terminal.before);
+        }
+    }
+}
+
 // --- what comes through --------------------------------------------------------------------------
 
 /// Bytes of every value, in no order that repeats.
@@ -407,7 +423,7 @@ fn a_terminal_that_is_gone_is_not_asked_again_and_again() {
         let tinyctr = family[0];
         let mut last = switches(tinyctr);
         wait_until("the end, or quiet", || {
-            let before = std::mem::replace(&mut last, Vec::new());
+            let before = std::mem::take(&mut last);
             std::thread::sleep(Duration::from_millis(200));
             last = switches(tinyctr);
             !is_alive(tinyctr) || last == before

@@ -98,7 +98,7 @@ impl Screen {
     fn end(&self) -> i32 {
         // The terminal may be closed before tmux learns of the end.
         let ask = || self.tmux(&["display-message", "-p", "#{pane_dead_status}"]);
-        wait_until("it ends", || !ask().trim().is_empty());
+        self.wait("end", |_| !ask().trim().is_empty());
         ask().trim().parse().expect("a status")
     }
 }

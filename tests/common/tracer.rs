@@ -95,6 +95,7 @@ pub fn killed_at(command: &mut Command, moment: usize, end: Option<&mut dyn FnMu
 }
 
 /// Starts `command`, to stop at each system call of it and of its children.
+#[expect(clippy::zombie_processes, reason = "`next_stop` waits for it")]
 pub fn start_traced(command: &mut Command) -> Pid {
     // SAFETY: a system call only.
     unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
