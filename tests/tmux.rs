@@ -24,8 +24,12 @@ impl Screen {
         let settings = "set -g status off\nset -g default-terminal screen\n\
             setw -g remain-on-exit on\nset -g escape-time 0\nset -g history-limit 5000\n";
         fs::write(directory.path().join("settings"), settings).expect("the directory is ours");
+        // tmux itself loses the status of a pane now and then.
+        let status = directory.path().join("status");
+        let note = ["sh", "-c", "\"$@\"; echo $? >\"$0\"", status.to_str().expect("it is ours")];
         let screen = Screen { directory };
-        screen.tmux(&[&["new-session", "-d", "-x", "80", "-y", "24"], words].concat());
+        let session = ["new-session", "-d", "-x", "80", "-y", "24"];
+        screen.tmux(&[&session[..], &note, words].concat());
         screen
     }
 
@@ -96,10 +100,9 @@ impl Screen {
 
     /// Waits for the end of what runs; its status.
     fn end(&self) -> i32 {
-        // The terminal may be closed before tmux learns of the end.
-        let ask = || self.tmux(&["display-message", "-p", "#{pane_dead_status}"]);
-        self.wait("end", |_| !ask().trim().is_empty());
-        ask().trim().parse().expect("a status")
+        let read = || fs::read_to_string(self.directory.path().join("status")).unwrap_or_default();
+        self.wait("end", |_| read().ends_with('\n'));
+        read().trim_end().parse().expect("a status")
     }
 }
 
