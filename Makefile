@@ -69,8 +69,9 @@ lint: ## formatting, clippy and shellcheck, warnings as errors
 	shellcheck -x .ci/run bench/run tests/list-skipped tests/get-vm rootfs/build rootfs/binfmt \
 	    rootfs/need rootfs/stand-in rootfs/*.sh rootfs/*.recipe
 
-bench: program ## compare with the floor, unshare(1) and bubblewrap (as root)
+bench: program ## compare with the floor, unshare(1), bubblewrap and script(1) (as root)
 	@bench/run
+	@bench/relay
 
 compare: program ## try what docs/security.md lists in runc and bubblewrap too (as root)
 	@rootfs/need cargo cc

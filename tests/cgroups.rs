@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::tracer;
 use common::{
     Running, binary, can_contain, fails, have, image, is_root, isolate, require, run, skip, stdout,
     tempdir, tinyctr, wait_until,
@@ -515,4 +516,33 @@ fn boot(vm: &Path) -> String {
     qemu.arg(vm.join("vmlinuz")).arg("-initrd").arg(&initramfs);
     qemu.args(["-append", "console=ttyS0 quiet panic=-1 cgroup_no_v1=all PATH=/bin"]);
     run(qemu.stdin(Stdio::null())).stdout
+}
+
+/// What a tinyctr that was killed can't remove any more, the next one does.
+#[test]
+fn a_start_with_limits_that_is_killed_wherever_leaves_nothing_that_stays() {
+    let home = home!();
+    require!(tracer::can_trace(), tracer::NO_PTRACE);
+    let limits = ["-q", "--memory=64M", "--cpus=1", "--pids=20", text(image())];
+    let token = common::token();
+    for ends in [false, true] {
+        for moment in 1.. {
+            let (stdin, writer) = std::io::pipe().expect("there are pipes");
+            let mut command = home.tinyctr(limits);
+            command.args(["sh", "-c", tracer::WAITS, &token]).stdin(stdin).stdout(Stdio::null());
+            let mut writer = Some(writer);
+            let mut end = || writer = None;
+            let came = tracer::killed_at(&mut command, moment, ends.then_some(&mut end));
+            let what = format!("killed at stop {moment}, {ends}");
+            wait_until(&what, || common::processes_with(&token).is_empty());
+            let left = home.left().len();
+            assert!(left <= CONTROLLERS.len(), "{what}: it has removed none: {left}");
+            if came != tracer::Came::Killed {
+                assert!(moment > if ends { 4 } else { 100 }, "{what}: that is no run");
+                break;
+            }
+        }
+    }
+    assert_eq!(stdout(home.tinyctr(limits).arg("true")), "");
+    home.assert_empty();
 }

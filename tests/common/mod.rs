@@ -6,6 +6,9 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 #![allow(unused_macros, unused_imports, reason = "as above")]
 
+pub mod terminal;
+pub mod tracer;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -26,7 +29,7 @@ use tinyctr::packed::Texts;
 use tinyctr::steps::LESSONS;
 
 /// What no test waits longer for: a slow machine under load is not a defect, a hang is.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 pub const NEEDS_RELEASE: &str = "needs a release build (make test, or TINYCTR=its path)";
 
@@ -406,6 +409,14 @@ fn status(pid: Pid) -> Option<(char, Pid)> {
     let mut fields = after_name.split(' ');
     let state = fields.next()?.chars().next()?;
     Some((state, Pid::from_raw(fields.next()?.parse().ok()?)))
+}
+
+/// A field of /proc/PID/stat, counted from the state, which is 0. Empty where there is no such
+/// process (any more).
+pub fn stat(pid: Pid, field: usize) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    after_name.split(' ').nth(field).unwrap_or_default().to_owned()
 }
 
 /// A word that no other process has on its command line.
