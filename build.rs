@@ -26,7 +26,7 @@ const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
 /// signature: a tenth of the file. A debug build keeps them, for the debugger's sake.
 const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INSERT AFTER .text;\n";
 
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "-nostartfiles", // `_start` is ours (src/arch): no crt1.o
     "-nostdlib",     // neither libc nor libgcc
     "-static",       // no dynamic loader: the file runs wherever the kernel does
@@ -39,7 +39,9 @@ const FLAGS: [&str; 10] = [
     "-Wl,-z,noseparate-code",
     "-Wl,--build-id=none",   // 36 bytes that nobody reads here
     "-Wl,--no-eh-frame-hdr", // an index to those tables
-    "-Wl,--gc-sections",     // what nothing calls goes
+    // One mapping for both: the kernel has one less to make, and maps what lies around at once.
+    "-Wl,--no-rosegment",
+    "-Wl,--gc-sections", // what nothing calls goes
 ];
 
 fn main() {

@@ -131,31 +131,25 @@ pub(super) unsafe fn zeroed<T>() -> Result<&'static mut T, Errno> {
     Ok(unsafe { &mut *(address as *mut T) })
 }
 
-/// What of this program has to be in memory while it waits: nothing but the wait.
+/// What of this program need not be in memory while it waits: all of its code and constants but the
+/// wait itself. Two ranges, before and behind, each of address and length.
 ///
 /// A page of the file that was used once stays resident, and the kernel maps fifteen of its
-/// neighbours along with it (fault-around, within one mapping). So the wait's own page is made a
-/// mapping of its own, which takes no more than different advice; then all code and constants are
-/// given back. They come from the file again when they are needed.
-pub(super) struct Resident {
-    /// The pages of the wait itself: address and length.
-    pub wait: [usize; 2],
-    /// Code and constants.
-    pub image: [usize; 2],
-}
-
-impl Resident {
-    pub fn of_this_program() -> Resident {
-        unsafe extern "C" {
-            // Given by the linker: the ELF header, which is where the file is mapped, and the end
-            // of the code. What is between them is never written to.
-            static __ehdr_start: u8;
-            static etext: u8;
-        }
-        let wait = arch::wait4_after_madvise as *const () as usize;
-        let (start, end) = (&raw const __ehdr_start as usize, &raw const etext as usize);
-        Resident { wait: pages(wait, wait + arch::WAIT_LENGTH), image: pages(start, end) }
+/// neighbours along with it (fault-around). So they are given back, and come from the file again
+/// when they are needed. The wait's own page is not: it would come back at once, with its
+/// neighbours.
+pub(super) fn not_waiting() -> [[usize; 2]; 2] {
+    unsafe extern "C" {
+        // Given by the linker: the ELF header, which is where the file is mapped, and the end
+        // of the code. What is between them is never written to.
+        static __ehdr_start: u8;
+        static etext: u8;
     }
+    let wait = arch::wait4_after_madvise as *const () as usize;
+    let [wait, wait_length] = pages(wait, wait + arch::WAIT_LENGTH);
+    let [image, length] = pages(&raw const __ehdr_start as usize, &raw const etext as usize);
+    let behind = wait + wait_length;
+    [[image, wait - image], [behind, image + length - behind]]
 }
 
 /// The whole pages that `start..end` lies in. 4 KiB is right for x86_64, and for a machine with

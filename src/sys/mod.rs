@@ -18,7 +18,6 @@ use crate::flags::{Clone, Ended, Lock, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
 use crate::trace::{Call, Signature};
 
-use memory::Resident;
 pub use memory::{Arena, Stack, map_memory, texts};
 pub use watch::{Format, Orders, begin_watch, end_rehearsal, is_watchers, skippable, skips, step};
 
@@ -372,6 +371,16 @@ pub fn mount_move(source: &CStr, target: &CStr) -> Result<(), Errno> {
     mount(source, target, None, Ms::MOVE, None)
 }
 
+/// `move_mount(AT_FDCWD, source, directory, name, 0)`,
+/// [move_mount(2)](https://man7.org/linux/man-pages/man2/move_mount.2.html), since Linux 5.2: what
+/// MS_MOVE does, but a link in the place of `name` is not followed.
+pub fn move_mount(source: &CStr, directory: i32, name: &CStr) -> Result<(), Errno> {
+    let call =
+        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Unsigned(0),);
+    // SAFETY: the kernel copies the paths and keeps no pointer.
+    unsafe { act(call) }
+}
+
 /// `mount(fstype, target, fstype, flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html). The source of a virtual file
 /// system is a word for `/proc/mounts`; its type is the customary one.
@@ -669,33 +678,28 @@ pub fn reset_signal(signal: i32) -> Result<(), Errno> {
     unsafe { act(call) }
 }
 
-/// `madvise(code, length, MADV_RANDOM)`, `madvise(image, length, MADV_DONTNEED)` and
-/// `wait4(pid, &status, 0, NULL)`, [wait4(2)](https://man7.org/linux/man-pages/man2/wait4.2.html),
+/// Twice `madvise(address, length, MADV_DONTNEED)`, and `wait4(pid, &status, 0, NULL)`,
+/// [wait4(2)](https://man7.org/linux/man-pages/man2/wait4.2.html),
 /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
-/// Without `WUNTRACED` it returns only when the process has ended. See `Resident` for the rest.
+/// Without `WUNTRACED` it returns only when the process has ended. See `not_waiting` for the rest.
 pub fn wait4(pid: i32) -> Result<Ended, Errno> {
-    let resident = Resident::of_this_program();
+    let ranges = memory::not_waiting();
     let mut status = 0_i32;
-    let (random, dontneed) = (libc::MADV_RANDOM as u32, libc::MADV_DONTNEED as u32);
-    let [code, length] = resident.wait;
-    let advice = call!(Open, madvise, Address(code), Unsigned(length), Named(random));
-    // SAFETY: advice about read-ahead: no byte changes. A kernel that doesn't take it lets more of
-    // us stay resident, which is no reason to abandon a container that runs.
-    let _stays_resident = unsafe { enter(advice) };
-    let [image, length] = resident.image;
     if watch::is_on() {
-        let advice = call!(Open, madvise, Address(image), Unsigned(length), Named(dontneed));
+        for [start, length] in ranges {
+            let dontneed = libc::MADV_DONTNEED as u32;
+            let advice = call!(Open, madvise, Address(start), Unsigned(length), Named(dontneed));
+            // SAFETY: code and constants come back from the file. A kernel that doesn't take advice
+            // lets more of us stay resident, which is no reason to abandon a container that runs.
+            let _stays_resident = unsafe { enter(advice) };
+        }
         let out = &raw mut status;
         let wait = call!(Open, wait4, Signed(pid), Status(out), Unsigned(0), Address(NULL));
-        // SAFETY: code and constants come back from the file; wait4 writes an int that is ours.
-        unsafe {
-            let _stays_resident = enter(advice);
-            enter(wait)?;
-        }
+        // SAFETY: wait4 writes an int that is ours.
+        unsafe { enter(wait) }?;
     } else {
-        // SAFETY: the same two calls.
-        let pid =
-            unsafe { arch::wait4_after_madvise(pid as usize, &raw mut status, image, length) };
+        // SAFETY: the same three calls.
+        let pid = unsafe { arch::wait4_after_madvise(pid as usize, &raw mut status, &ranges) };
         Errno::from_ret(pid as usize)?;
     }
     Ok(Ended::from_status(status))

@@ -43,27 +43,32 @@ pub unsafe extern "C" fn clone(
     )
 }
 
-/// `madvise(start, length, MADV_DONTNEED)` and `wait4(pid, status, 0, NULL)`, with nothing between
-/// them: what was given back is not touched again until the wait is over. Returns what wait4 did;
-/// what madvise can't give back just stays.
+/// Twice `madvise(start, length, MADV_DONTNEED)`, and `wait4(pid, status, 0, NULL)`, with nothing
+/// between them: what was given back is not touched again until the wait is over. Returns what
+/// wait4 did; what madvise can't give back just stays.
 ///
 /// # Safety
-/// `status` is ours to write; between `start` and its end lie only pages of a file, unchanged.
+/// `status` is ours to write; in the two ranges, of start and length, lie only pages of a file,
+/// unchanged.
 #[unsafe(naked)]
 pub unsafe extern "C" fn wait4_after_madvise(
     pid: usize,
     status: *mut i32,
-    start: usize,
-    length: usize,
+    ranges: &[[usize; 2]; 2],
 ) -> isize {
     naked_asm!(
-        "mov r8, rdi",          // pid and status, kept where no call looks for them
-        "mov r9, rsi",
-        "mov rdi, rdx",         // start
-        "mov rsi, rcx",         // length
+        "mov r8, rdi",          // kept where no call looks for them: pid, ...
+        "mov r9, rsi",          // ... status, ...
+        "mov r10, rdx",         // ... ranges
+        "mov rdi, [rdx]",       // the first: start
+        "mov rsi, [rdx + 8]",   // length
         "mov edx, {dontneed}",
         "mov eax, {madvise}",
-        "syscall",              // this page included: it comes back by itself, alone
+        "syscall",
+        "mov rdi, [r10 + 16]",  // the second
+        "mov rsi, [r10 + 24]",
+        "mov eax, {madvise}",
+        "syscall",
         "mov rdi, r8",
         "mov rsi, r9",
         "xor edx, edx",         // no options
@@ -78,4 +83,4 @@ pub unsafe extern "C" fn wait4_after_madvise(
 }
 
 /// More bytes than `wait4_after_madvise` is long.
-pub const WAIT_LENGTH: usize = 64;
+pub const WAIT_LENGTH: usize = 80;
