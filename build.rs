@@ -53,7 +53,7 @@ const SPEAKING: [&str; 22] = [
     "buf::Buffer::push_hex",
 ];
 
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "-nostartfiles", // `_start` is ours (src/arch): no crt1.o
     "-nostdlib",     // neither libc nor libgcc
     "-static",       // no dynamic loader: the file runs wherever the kernel does
@@ -66,7 +66,9 @@ const FLAGS: [&str; 10] = [
     "-Wl,-z,noseparate-code",
     "-Wl,--build-id=none",   // 36 bytes that nobody reads here
     "-Wl,--no-eh-frame-hdr", // an index to those tables
-    "-Wl,--gc-sections",     // what nothing calls goes
+    // One mapping for both: the kernel has one less to make, and maps what lies around at once.
+    "-Wl,--no-rosegment",
+    "-Wl,--gc-sections", // what nothing calls goes
 ];
 
 fn main() {

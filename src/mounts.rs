@@ -235,12 +235,13 @@ pub fn mask() -> Result<(), Error<'static>> {
         for &directory in &HIDDEN_DIRECTORIES {
             where_there(sys::mount_bind(NOTHING, directory, Ms::empty())).on(directory)?;
         }
+        // A bind has the flags of the mount that it is made from: so that one is read-only for as
+        // long as this takes.
+        sys::mount_flags(PROC, INERT | Ms::RDONLY).on(PROC)?;
         for &path in &READ_ONLY {
-            let bound = sys::mount_bind(path, path, Ms::empty());
-            let sealed = bound.and_then(|()| sys::mount_flags(path, INERT | Ms::RDONLY));
-            where_there(sealed).on(path)?;
+            where_there(sys::mount_bind(path, path, Ms::empty())).on(path)?;
         }
-        Ok(())
+        sys::mount_flags(PROC, INERT).on(PROC)
     })
 }
 

@@ -55,21 +55,47 @@ fn run_container(options: &Options<'static>, process: &Process, child: Entry) ->
     if let Err(error) = executable::is_of_this_root(process) {
         return told(Err(error));
     }
-    let mut path = None;
-    let image = match find_image(options, process, &mut path) {
-        Ok(image) => image,
+    if !matches!(image::kind(options.image), image::Kind::Host | image::Kind::Path) {
+        return run_named(options, process, child);
+    }
+    // To mount(2) such a source is just EINVAL.
+    if options.image.count_bytes() >= libc::PATH_MAX as usize {
+        return told(Err(Error::errno(Step::Image, options.image, Errno::ENAMETOOLONG)));
+    }
+    run_image(options, options.image, process, child)
+}
+
+/// With an image that has to be looked up.
+#[inline(never)] // a page of its frame, which a path that was given need not touch
+fn run_named(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
+    let mut path = Path::new();
+    match find_image(options, process, &mut path) {
+        Ok(image) => run_image(options, image, process, child),
         Err(error) => {
             let code = told(Err(error));
             report_places(&error, options, process);
-            return code;
+            code
         }
-    };
-    if !options.bare
-        && let Err(error) = shed_inheritance(options)
-    {
-        return told(Err(error));
     }
-    limited(options, image, process, child)
+}
+
+fn run_image(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
+    let shed = if options.bare { Ok(()) } else { shed_inheritance(options) };
+    let code = if shed.is_ok() && options.is_limited() {
+        run_limited(options, image, process, child)
+    } else {
+        told(shed.and_then(|()| container(options, image, process, child, None)))
+    };
+    told(tell(options, "exited\",\"status\":", code).map(|()| code))
+}
+
+/// A line of JSON for whoever asked: `{"event":"started","pid":1234}`.
+#[inline(never)]
+fn tell<'a>(options: &Options, event: &str, number: i32) -> Result<(), Error<'a>> {
+    let Some(fd) = options.status_fd else { return Ok(()) };
+    let mut line = Line::<64>::new();
+    line.push("{\"event\":\"").push(event).push_decimal(number.unsigned_abs().into()).push("}");
+    step(Step::Report, || sys::write_all(fd, line.end()).on(c"--status-fd"))
 }
 
 #[inline(never)] // once
@@ -97,54 +123,31 @@ fn begin_study<'a>(study: &Study<'a>) -> Result<(), Error<'a>> {
     begun.map_err(|errno| Error::errno(Step::Trace, file.unwrap_or(c""), errno))
 }
 
-/// The path of the image's directory: what was given, or what the look-up found.
+/// The path of the image's directory.
 fn find_image<'a>(
     options: &Options<'static>,
     process: &Process,
-    path: &'a mut Option<Path>,
+    path: &'a mut Path,
 ) -> Result<&'a CStr, Error<'static>> {
-    let kind = image::kind(options.image);
-    if matches!(kind, image::Kind::Host | image::Kind::Path) {
-        // To mount(2) such a source is just EINVAL.
-        if options.image.count_bytes() >= libc::PATH_MAX as usize {
-            return Err(Error::errno(Step::Image, options.image, Errno::ENAMETOOLONG));
-        }
-        return Ok(options.image);
-    }
-    let path = path.insert(Path::new()); // a page that a path given as such need not touch
-    match kind {
+    match image::kind(options.image) {
         image::Kind::Here => step(Step::Image, || image::here(options.image, path))?,
         _ => image::find(options.image, process, path)?,
     }
     path.as_cstr().ok_or(Error::errno(Step::Image, c"", Errno::ENAMETOOLONG))
 }
 
-/// The container, and around it the cgroups that limit it, where there are limits.
-fn limited(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
-    let mut cgroups = None;
-    if options.is_limited() {
-        let cgroups = cgroups.insert(Cgroups::none()); // pages that nobody else need touch
-        if let Err(error) = step(Step::Limits, || cgroups.make(options.limits)) {
-            return told(Err(error));
-        }
+/// The container, and around it the cgroups that limit it.
+#[inline(never)] // pages of its frame, which nobody else need touch
+fn run_limited(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
+    let mut cgroups = Cgroups::none();
+    if let Err(error) = step(Step::Limits, || cgroups.make(options.limits)) {
+        return told(Err(error));
     }
-    let mut code = told(container(options, image, process, child, cgroups.as_ref()));
-    if let Some(cgroups) = &cgroups {
-        if code == EXIT_SIGNAL + libc::SIGKILL && cgroups.ran_out_of_memory() {
-            print_out_of_memory(options);
-        }
-        code = told(step(Step::Unlimit, || cgroups.remove()).map(|()| code));
+    let code = told(container(options, image, process, child, Some(&cgroups)));
+    if code == EXIT_SIGNAL + libc::SIGKILL && cgroups.ran_out_of_memory() {
+        print_out_of_memory(options);
     }
-    told(tell(options, "exited\",\"status\":", code).map(|()| code))
-}
-
-/// A line of JSON for whoever asked: `{"event":"started","pid":1234}`.
-#[inline(never)]
-fn tell<'a>(options: &Options, event: &str, number: i32) -> Result<(), Error<'a>> {
-    let Some(fd) = options.status_fd else { return Ok(()) };
-    let mut line = Line::<64>::new();
-    line.push("{\"event\":\"").push(event).push_decimal(number.unsigned_abs().into()).push("}");
-    step(Step::Report, || sys::write_all(fd, line.end()).on(c"--status-fd"))
+    told(step(Step::Unlimit, || cgroups.remove()).map(|()| code))
 }
 
 /// From the plan to the command's end. Returns the exit status.

@@ -41,8 +41,7 @@ fn expendable() -> Result<(), Fault<'static>> {
         Err(Errno::ENOENT) => return Ok(()), // no proc here
         opened => opened.on(file)?,
     };
-    let spared = sys::read(fd, &mut score).on(file)?.starts_with(b"-");
-    sys::close(fd).on(file)?;
+    let spared = sys::read(fd, &mut score).on(file)?.starts_with(b"-"); // execve closes it
     if !spared {
         return Ok(());
     }

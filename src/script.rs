@@ -180,6 +180,7 @@ texts! {
     Sysno::pivot_root => "pivot_root . .\n\
         cd /  # of the image, and so are the programs from here on\n\
         hash -r\n",
+    Sysno::move_mount => "cd \"$root\"\n[ ! -L %3 ]\nmount --move @1 %3\n",
     Sysno::umount2 => "umount -l @0\n",
 }
 

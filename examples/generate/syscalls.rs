@@ -135,6 +135,13 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`: the image is bound without the mounts below it, and that one mount gets \
          `MS_NODEV` by a remount; a /sys that would be borrowed from the host stays empty",
     ),
+    fact(
+        "move_mount",
+        "move_mount",
+        "5.2",
+        true,
+        "`ENOSYS`: the directory in the image is opened and entered, and mount(2) moves onto it",
+    ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
     fact("mremap", "mremap", "2.4", true, "every kernel for x86_64 has it; an error needs it"),
     fact("nanosleep", "nanosleep", "1.0", true, LIMITS),

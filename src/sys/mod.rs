@@ -378,6 +378,16 @@ pub fn mount_move(source: &CStr, target: &CStr) -> Result<(), Errno> {
     mount(source, target, None, Ms::MOVE, None)
 }
 
+/// `move_mount(AT_FDCWD, source, directory, name, 0)`,
+/// [move_mount(2)](https://man7.org/linux/man-pages/man2/move_mount.2.html), since Linux 5.2: what
+/// MS_MOVE does, but a link in the place of `name` is not followed.
+pub fn move_mount(source: &CStr, directory: i32, name: &CStr) -> Result<(), Errno> {
+    let call =
+        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Unsigned(0),);
+    // SAFETY: the kernel copies the paths and keeps no pointer.
+    unsafe { act(call) }
+}
+
 /// `mount(fstype, target, fstype, flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html). The source of a virtual file
 /// system is a word for `/proc/mounts`; its type is the customary one.

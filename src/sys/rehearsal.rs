@@ -75,6 +75,7 @@ impl Rehearsal {
                 Ok(0)
             }
             (Sysno::mount, _) => can_cover(path(second)),
+            (Sysno::move_mount, _) => exists(length, call.registers[3]),
             (Sysno::prctl, Door::Shut) if first == libc::PR_CAPBSET_DROP as usize => {
                 is_known(second)
             }
@@ -178,9 +179,12 @@ fn can_cover(target: &CStr) -> Result<usize, Errno> {
     if !path.starts_with(b"/proc/") && !path.starts_with(b"/sys/") {
         return Ok(0);
     }
-    let args = [AT_FDCWD as usize, target.as_ptr() as usize, libc::F_OK as usize];
+    exists(AT_FDCWD as usize, target.as_ptr() as usize)
+}
+
+fn exists(directory: usize, path: usize) -> Result<usize, Errno> {
     // SAFETY: the kernel copies the path.
-    unsafe { raw(Sysno::faccessat, args) }
+    unsafe { raw(Sysno::faccessat, [directory, path, libc::F_OK as usize]) }
 }
 
 fn close(fd: i32) {
