@@ -62,7 +62,8 @@ extern "C" fn guard(guarded: &Guarded) -> ! {
 /// The pid can't be another's by now: numbers go round in order, and it was in use a moment ago.
 fn wait_and_kill(&Guarded { container, line }: &Guarded) -> Result<Infallible, Errno> {
     sys::close(line.parents)?;
-    sys::receive(line.childs)?;
+    let mut polls = [Poll { fd: line.childs, events: Events::IN.bits() as i16, revents: 0 }];
+    sys::ppoll_idle(&mut polls)?;
     sys::kill(container, libc::SIGKILL)?;
     Err(Errno::ESRCH)
 }
@@ -70,6 +71,5 @@ fn wait_and_kill(&Guarded { container, line }: &Guarded) -> Result<Infallible, E
 /// The container is gone, and so goes its guard.
 pub fn end_guard(pid: i32) -> Result<(), Fault<'static>> {
     sys::kill_helper(pid).on(c"guard")?;
-    sys::wait4_briefly(pid).on(c"guard")?;
-    Ok(())
+    sys::wait4_briefly(pid).map(drop).on(c"guard")
 }

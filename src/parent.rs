@@ -18,6 +18,7 @@ use crate::relay::Relay;
 use crate::steps::Step;
 use crate::supervise::{Orders, Outcome, supervise};
 use crate::sys::{self, Format, Report, SignalSet, skippable, step};
+use crate::terminal::Terminal;
 use crate::{descriptors, executable, lifetime, signals};
 
 /// The child's side of the clone: `child::child`.
@@ -264,11 +265,6 @@ impl<'a> Container<'_, 'a> {
                 sys::close(file).on(c"--pid-file")
             })?;
         }
-        let mut relay = None;
-        if let (Some(user), Some(master)) = (&self.plan.terminal, terminal) {
-            let relay = relay.insert(step(Step::Relay, || Relay::new(user, master))?);
-            step(Step::Relay, || relay.begin())?;
-        }
         let options = self.options;
         let orders = Orders {
             stop_signal: if options.stop_signal == 0 { libc::SIGTERM } else { options.stop_signal },
@@ -278,10 +274,10 @@ impl<'a> Container<'_, 'a> {
             command_is_first: self.pid_namespace && !options.init,
             has_init: options.init,
         };
-        let outcome = step(Step::Wait, || supervise(&orders, self.pid, relay.as_mut()));
-        if let Some(relay) = &mut relay {
-            relay.end();
-        }
+        let outcome = match (&self.plan.terminal, terminal) {
+            (Some(user), Some(master)) => relayed(user, master, &orders, self.pid),
+            _ => step(Step::Wait, || supervise(&orders, self.pid, None)),
+        };
         if let Some(guard) = guard {
             step(Step::Guard, || lifetime::end_guard(guard))?;
         }
@@ -289,14 +285,24 @@ impl<'a> Container<'_, 'a> {
     }
 }
 
+/// With the user's terminal as the container's, until it ends.
+#[inline(never)] // pages of its frame, which nobody else need touch
+fn relayed(
+    user: &Terminal,
+    master: i32,
+    orders: &Orders,
+    pid: i32,
+) -> Result<Outcome, Error<'static>> {
+    let mut relay = step(Step::Relay, || Relay::new(user, master))?;
+    step(Step::Relay, || relay.begin())?;
+    let outcome = step(Step::Wait, || supervise(orders, pid, Some(&mut relay)));
+    relay.end();
+    outcome
+}
+
 /// With `--bare` nothing is passed on, and so nothing but the end is waited for.
 fn wait(pid: i32) -> Result<Ended, Fault<'static>> {
-    loop {
-        match sys::wait4(pid) {
-            Err(Errno::EINTR) => {}
-            answer => return answer.on(c""),
-        }
-    }
+    sys::wait4(pid).on(c"")
 }
 
 // --- what is said, and where ---------------------------------------------------------------------

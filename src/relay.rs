@@ -59,7 +59,11 @@ impl<'a> Relay<'a> {
         };
         self.is_raw = true;
         sys::mute(true);
-        match sys::ioctl_tcsets(screen, &terminal::raw(*settings)) {
+        let mut raw = terminal::raw(*settings);
+        if self.user.standard.get(1) == Some(&false) {
+            raw.oflag |= settings.oflag & libc::OPOST; // others write there too, by themselves
+        }
+        match sys::ioctl_tcsets(screen, &raw) {
             Err(Errno::EIO) => Ok(()), // it is gone already, and SIGHUP is on its way
             answer => answer.on(c"terminal"),
         }

@@ -45,8 +45,8 @@ struct Supervisor<'a, 'b> {
     signals: Source,
     relay: Option<&'a mut Relay<'b>>,
     timed_out: bool,
-    /// It was asked to stop: the next alarm is the last.
-    is_stopping: bool,
+    /// Its patience began when it was told to stop: the next alarm is the last.
+    is_last_alarm: bool,
     /// The signal that PID 1 was spared, and ended for.
     carried_out: Option<i32>,
 }
@@ -61,8 +61,8 @@ pub fn supervise(
     if orders.timeout != 0 {
         sys::set_alarm(orders.timeout).on(c"--timeout")?;
     }
-    let (timed_out, is_stopping, carried_out) = (false, false, None);
-    Supervisor { orders, pid, signals, relay, timed_out, is_stopping, carried_out }.run()
+    let (timed_out, is_last_alarm, carried_out) = (false, false, None);
+    Supervisor { orders, pid, signals, relay, timed_out, is_last_alarm, carried_out }.run()
 }
 
 impl Supervisor<'_, '_> {
@@ -130,19 +130,20 @@ impl Supervisor<'_, '_> {
     }
 
     fn stop(&mut self) -> Result<(), Fault<'static>> {
-        let again = core::mem::replace(&mut self.is_stopping, true);
-        if self.orders.patience != 0 && !again {
+        if self.orders.patience != 0 && !self.is_last_alarm {
+            self.is_last_alarm = true;
             sys::set_alarm(self.orders.patience).on(c"--stop-timeout")?;
         }
         self.pass_on(self.orders.stop_signal, false)
     }
 
     fn time_is_up(&mut self) -> Result<(), Fault<'static>> {
-        if self.is_stopping {
+        if self.is_last_alarm {
             return self.kill(libc::SIGKILL);
         }
         self.timed_out = true;
         if self.orders.patience == 0 {
+            self.is_last_alarm = true;
             sys::set_alarm(PATIENCE).on(c"--timeout")?;
         }
         self.stop()

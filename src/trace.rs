@@ -567,7 +567,7 @@ fn signal(line: &mut Buffer, number: i32) {
     match flags::signal_name(number) {
         Some(name) => drop(line.push("SIG").push(name)),
         None if number == FIRST_REAL_TIME => drop(line.push("SIGRTMIN")),
-        None if number > FIRST_REAL_TIME => {
+        None if (FIRST_REAL_TIME..=64).contains(&number) => {
             line.push("SIGRT_").push_decimal((number - FIRST_REAL_TIME) as u64);
         }
         None => signed(line, number as isize),

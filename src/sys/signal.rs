@@ -132,9 +132,13 @@ fn wait(pid: i32, options: u32, is_idle: bool) -> Result<(i32, Ended), Errno> {
     let mut status = 0_i32;
     let out = &raw mut status;
     let call = call!(Open, wait4, Signed(pid), Status(out), Named(options), Address(0));
-    // SAFETY: the kernel writes an int that is ours.
-    let ended = unsafe { if is_idle { idle(call.0, six(call.1)) } else { enter(call) } }?;
-    Ok((ended as i32, Ended::from_status(status)))
+    loop {
+        // SAFETY: the kernel writes an int that is ours.
+        match unsafe { if is_idle { idle(call.0, six(call.1)) } else { enter(call) } } {
+            Err(Errno::EINTR) => {}
+            ended => return ended.map(|pid| (pid as i32, Ended::from_status(status))),
+        }
+    }
 }
 
 /// `wait4`, with nothing of ours in memory. Without `WUNTRACED` it returns only when the process
