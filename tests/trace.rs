@@ -295,8 +295,17 @@ fn a_trace_in_a_file_is_the_trace_on_stderr() {
 /// The file takes a number of its own; and in a rehearsal so do directories.
 fn without_fds(mut calls: Vec<Call>) -> Vec<Call> {
     for call in &mut calls {
-        let is_fd =
-            ["close(", "fchdir(", "ppoll(", "socketpair(", "write(", "read(", "openat("].iter();
+        let is_fd = [
+            "close(",
+            "fchdir(",
+            "move_mount(",
+            "ppoll(",
+            "socketpair(",
+            "write(",
+            "read(",
+            "openat(",
+        ]
+        .iter();
         if is_fd.clone().any(|name| call.text.starts_with(name)) {
             call.text.retain(|letter| !letter.is_ascii_digit());
         }
