@@ -17,6 +17,7 @@ use syscalls::Errno;
 use crate::arch::ThinCStr;
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
+use crate::ids::{self, Ids};
 use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
@@ -37,10 +38,6 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
         let namespace = plan.namespaces.contains(Clone::NEWCGROUP);
         step(Step::Join, || cgroups.join(namespace).on(c"cgroup"))?;
     }
-    // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
-    if let Some(maps) = &plan.id_maps {
-        skippable(Step::MapIds, || maps.write())?;
-    }
     // How long: not longer than our parent.
     if let Some(pipe) = plan.parent {
         step(Step::DieWithParent, || lifetime::end_with_parent(pipe))?;
@@ -48,6 +45,12 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     // With what of the caller's: nothing that passes on by itself.
     if plan.privileges.is_some() {
         privileges::shed_habits()?;
+    }
+    // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
+    match plan.ids {
+        Ids::Callers => {}
+        Ids::One { uid, gid } => skippable(Step::MapIds, || ids::write_one(uid, gid))?,
+        Ids::Range => become_root(plan)?,
     }
     // Under which name.
     if let Some(name) = plan.hostname {
@@ -61,11 +64,16 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
         Root::Host => {}
         Root::ChrootOnly(image) => root::chroot_only(image)?,
         Root::Image(image) => {
-            root::bind(image)?;
-            if plan.mounts.is_some() {
-                root::without_devices(image)?;
-            }
-            let tree = root::open(image)?;
+            let tree = match plan.tree {
+                Some(tree) => root::attach(tree, image)?,
+                None => {
+                    root::bind(image)?;
+                    if plan.mounts.is_some() {
+                        root::without_devices(image)?;
+                    }
+                    root::open(image)?
+                }
+            };
             match &plan.mounts {
                 // On shared mounts, what covers the host's /dev would cover it on the host as well.
                 Some(mounts) if !sys::skips(Step::Private) => furnish(tree, mounts)?,
@@ -85,6 +93,19 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     }
     // As what.
     step(Step::Exec, || execute(plan, shared))
+}
+
+/// The first of a range of ids, once the helper has mapped it.
+#[inline(never)] // seldom
+fn become_root(plan: &Plan) -> Result<(), Error<'static>> {
+    if let Some(helper) = &plan.helper {
+        helper.call()?;
+    }
+    step(Step::MapIds, || ids::take(0, 0, &[]))?;
+    match plan.parent {
+        Some(pipe) => step(Step::DieWithParent, || lifetime::insist(pipe)),
+        None => Ok(()),
+    }
 }
 
 /// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.

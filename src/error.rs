@@ -87,6 +87,8 @@ refusals! {
         "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help",
     );
     ImageIsFile = packed!("a single-file image was found: not yet in this version");
+    // What others did for us.
+    HelperFailed = packed!("it failed", "what it said stands above; it may have to be set-user-ID");
     // A mistake of ours.
     PlanOutgrown = packed!("the plan outgrew its measure");
 }
@@ -133,8 +135,13 @@ impl<'a> Error<'a> {
         Step::from_number(self.code / STEP)
     }
 
+    /// The errno; of a refusal a number beyond them.
+    pub fn number(&self) -> u32 {
+        self.code % STEP
+    }
+
     pub fn cause(&self) -> Cause {
-        let number = self.code % STEP;
+        let number = self.number();
         let refusal = number.checked_sub(OURS).and_then(|at| REFUSALS.get(at as usize));
         refusal.map_or(Cause::Errno(Errno::new(number as i32)), |texts| Cause::Refused(*texts))
     }

@@ -7,8 +7,8 @@
 //! 3. [`parent`]: what comes before and after: the plan, the clone, the wait.
 //! 4. [`plan`]: every decision, taken before the clone.
 //! 5. [`mounts`], [`privileges`]: what the command finds, and what it may do.
-//! 6. [`options`], [`image`], [`descriptors`], [`executable`], [`idmap`], [`lifetime`],
-//!    [`cgroup`]: what the plan is made from.
+//! 6. [`options`], [`image`], [`descriptors`], [`executable`], [`ids`], [`helper`],
+//!    [`lifetime`], [`cgroup`]: what the plan is made from.
 //! 7. [`sys`]: one function a system call, and the one place that makes them.
 //! 8. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
 //! 9. [`caps`], [`seccomp`]: capabilities by name, and the filter of system calls.
@@ -29,7 +29,8 @@ pub mod errno;
 pub mod error;
 pub mod executable;
 pub mod flags;
-pub mod idmap;
+pub mod helper;
+pub mod ids;
 pub mod image;
 pub mod lifetime;
 pub mod mounts;

@@ -15,8 +15,10 @@ use crate::sys::{self, skippable};
 
 /// What differs from container to container.
 pub struct Mounts {
-    /// Our own user namespace: no device can be made there, and no group 5 may be mapped.
+    /// Our own user namespace: no device can be made there.
     pub borrowed: bool,
+    /// A group 5 may be mapped.
+    pub tty_group: bool,
     /// A network namespace of our own user namespace, so that we may show it in /sys.
     pub own_network: bool,
     /// The path of the terminal that becomes `/dev/console`.
@@ -102,7 +104,7 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
 pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
     skippable(Step::Dev, || {
         let mount = |options| sys::mount_with(c"devpts", PTS, Ms::NOSUID | Ms::NOEXEC, options);
-        match mount(if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS }) {
+        match mount(if mounts.tty_group { TERMINALS } else { TERMINALS_OF_ONE }) {
             Err(Errno::EINVAL) => mount(TERMINALS_OF_ONE), // in somebody else's user namespace
             mounted => mounted,
         }

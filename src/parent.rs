@@ -160,8 +160,11 @@ fn container<'a>(
         // It is made where the cgroups are entered.
         namespaces = Clone::from_bits(namespaces.bits() & !Clone::NEWCGROUP.bits());
     }
-    let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""))?;
-    let failure = shared.failure.take();
+    let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""));
+    if let Some(helper) = &plan.helper {
+        helper.dismiss()?;
+    }
+    let (pid, failure) = (pid?, shared.failure.take());
     // Which shell the image has is known only now.
     if banner && failure.is_none() && options.command.is_empty() {
         print_running(&[shared.program.get()], pid_namespace, options.image);

@@ -8,9 +8,10 @@ use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
 use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
-use crate::idmap::IdMaps;
+use crate::helper::{Helper, Job, Work};
+use crate::ids::{Ids, Maps};
 use crate::mounts::Mounts;
-use crate::options::{Options, Profile};
+use crate::options::{DryRun, Options, Profile};
 use crate::privileges::Privileges;
 use crate::steps::Step;
 use crate::sys::{self, Arena, Stack, step};
@@ -38,8 +39,12 @@ pub enum Root<'a> {
 /// Everything that the child does, in the order in which it does it.
 pub struct Plan<'a> {
     pub namespaces: Clone,
-    /// In a user namespace of our own: who is root there.
-    pub id_maps: Option<IdMaps>,
+    /// In a user namespace of our own: who is who there.
+    pub ids: Ids,
+    /// Who does what has to be done from outside.
+    pub helper: Option<Helper>,
+    /// A copy of the image's mounts, which are nowhere yet: where the helper maps their owners.
+    pub tree: Option<i32>,
     /// A pipe whose reader is our parent. Not with `--bare`, which outlives it.
     pub parent: Option<[i32; 2]>,
     pub hostname: Option<&'a CStr>,
@@ -85,11 +90,16 @@ impl<'a> Plan<'a> {
         } else {
             None
         };
+        let (ids, tree, helper) = if namespaces.contains(Clone::NEWUSER) {
+            ids(options, root, process)?
+        } else {
+            (Ids::Callers, None, None)
+        };
         let plan = Plan {
             namespaces,
-            id_maps: namespaces
-                .contains(Clone::NEWUSER)
-                .then(|| IdMaps::root_is(process.euid, process.egid)),
+            ids,
+            helper,
+            tree,
             parent: if options.bare || sys::skips(Step::DieWithParent) {
                 None
             } else {
@@ -98,7 +108,7 @@ impl<'a> Plan<'a> {
             hostname,
             root,
             mounts: match root {
-                Root::Image(_) if !options.bare => Some(mounts(options, namespaces, &mut arena)?),
+                Root::Image(_) if !options.bare => Some(mounts(options, namespaces, ids, &mut arena)?),
                 _ => None,
             },
             privileges: if sealed(options) { Some(privileges(options)?) } else { None },
@@ -112,6 +122,48 @@ impl<'a> Plan<'a> {
         };
         Ok((plan, stack))
     }
+}
+
+/// The ids of our own user namespace: where there is a range for the caller all of it, for which
+/// it takes a helper. Root's is a private one, so there the image's owners are mapped as well.
+#[inline(never)] // a large frame, and not on the way to the wait
+fn ids<'a>(
+    options: &Options,
+    root: Root<'a>,
+    process: &Process,
+) -> Result<(Ids, Option<i32>, Option<Helper>), Error<'a>> {
+    let one = Ids::One { uid: process.euid, gid: process.egid };
+    if sys::skips(Step::MapIds) {
+        return Ok((one, None, None));
+    }
+    let Some(maps) = step(Step::MapIds, || Maps::of_caller(process))? else {
+        return Ok((one, None, None));
+    };
+    let script = options.study.dry_run == Some(DryRun::Script);
+    if script && maps.programs.is_some() {
+        return Ok((one, None, None)); // what unshare(1) does
+    }
+    if script {
+        return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
+    }
+    let job = |object, work| Job { step: Step::MapIds, object, work };
+    let Some([newuidmap, newgidmap]) = &maps.programs else {
+        let tree = match root {
+            Root::Image(image) => Some(step(Step::BindRoot, || sys::open_tree(image).on(image))?),
+            _ => None,
+        };
+        let jobs = [
+            job(c"uid_map", Work::Write(maps.uid.as_bytes())),
+            job(c"gid_map", Work::Write(maps.gid.as_bytes())),
+            Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(tree) },
+        ];
+        return Ok((Ids::Range, tree, Some(Helper::start(&jobs)?)));
+    };
+    let jobs = [
+        job(c"newuidmap", Work::Run(newuidmap.as_bytes())),
+        job(c"newgidmap", Work::Run(newgidmap.as_bytes())),
+    ];
+    Ok((Ids::Range, None, Some(Helper::start(&jobs)?)))
 }
 
 /// How the child learns that its parent died before it could ask for a signal: then nobody has
@@ -129,11 +181,13 @@ fn default_namespaces(process: &Process) -> Clone {
 fn mounts(
     options: &Options,
     namespaces: Clone,
+    ids: Ids,
     arena: &mut Arena,
 ) -> Result<Mounts, Error<'static>> {
     let own_user = namespaces.contains(Clone::NEWUSER);
     Ok(Mounts {
         borrowed: own_user,
+        tty_group: !matches!(ids, Ids::One { .. }),
         own_network: !own_user || namespaces.contains(Clone::NEWNET),
         console: match sys::skips(Step::Dev) {
             true => None,

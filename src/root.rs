@@ -29,6 +29,8 @@ use crate::sys::{self, skippable, step};
 pub struct Tree<'a> {
     descriptor: i32,
     image: &'a CStr,
+    /// It covers the host's root already.
+    covers: bool,
 }
 
 /// Where the host's root is, once we have entered ours.
@@ -69,8 +71,15 @@ pub fn open(image: &CStr) -> Result<Tree<'_>, Error<'_>> {
     step(Step::OpenRoot, || {
         // Looked up again: it is the mount now.
         let descriptor = sys::openat(sys::AT_FDCWD, image, DIRECTORY).on(image)?;
-        Ok(Tree { descriptor, image })
+        Ok(Tree { descriptor, image, covers: false })
     })
+}
+
+/// Puts a tree of mounts that is nowhere yet over the host's root: nothing is looked up for that,
+/// where we may have lost the right to. Absolute paths still begin beneath it.
+pub fn attach(tree: i32, image: &CStr) -> Result<Tree<'_>, Error<'_>> {
+    step(Step::BindRoot, || sys::move_mount(tree, c"/").on(image))?;
+    Ok(Tree { descriptor: tree, image, covers: true })
 }
 
 impl<'a> Tree<'a> {
@@ -114,7 +123,9 @@ impl<'a> Tree<'a> {
             Pivot::Done => Ok(HostRoot::Above),
             // The root is the initramfs, which nothing can be moved away from: cover it instead.
             Pivot::Refused => {
-                step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
+                if !self.covers {
+                    step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
+                }
                 step(Step::Chroot, || sys::chroot(c".").on(image))?;
                 Ok(HostRoot::Beneath)
             }

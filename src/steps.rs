@@ -17,13 +17,15 @@ pub enum Step {
     Limits,
     Memory,
     Banner,
+    Helper,
     Clone,
     Join,
-    MapIds,
     DieWithParent,
     Keyring,
     OomScore,
     CoreDumps,
+    MapIds,
+    MapOwners,
     Hostname,
     Private,
     BindRoot,
@@ -84,7 +86,7 @@ impl Lesson {
 }
 
 /// In the order of `Step`.
-pub const LESSONS: &[Lesson; 41] = &[
+pub const LESSONS: &[Lesson; 43] = &[
     lesson(Step::Option, packed!("option")),
     lesson(Step::Output, packed!("output")),
     lesson(Step::Trace, packed!("trace")),
@@ -156,6 +158,16 @@ pub const LESSONS: &[Lesson; 41] = &[
         ),
     ),
     lesson(
+        Step::Helper,
+        packed!(
+            "helper",
+            "",
+            "While the child borrows our memory we are asleep. What must be done from outside in \
+             that time is done by a helper, forked before.",
+            "The child would wait for a parent that waits for it.",
+        ),
+    ),
+    lesson(
         Step::Clone,
         packed!(
             "clone",
@@ -174,16 +186,6 @@ pub const LESSONS: &[Lesson; 41] = &[
             "From here on the limits hold. The cgroup namespace comes after it, so that our cgroup \
              is its root (cgroup_namespaces(7)).",
             "The limits would be there, and nobody in them.",
-        ),
-    ),
-    lesson(
-        Step::MapIds,
-        packed!(
-            "map ids",
-            "ids",
-            "In a new user namespace nobody has an id. We become root there, and outside stay who \
-             we are. setgroups(2) is given up first (CVE-2014-8989).",
-            "We would be the overflow user, nobody, and own no file (user_namespaces(7)).",
         ),
     ),
     lesson(
@@ -223,6 +225,27 @@ pub const LESSONS: &[Lesson; 41] = &[
             "A core dump is handled on the host, by whoever core_pattern names, with the host's \
              rights. A limit of one byte stops it, a pipe included (core(5)).",
             "The host's handler would read what the container wrote.",
+        ),
+    ),
+    lesson(
+        Step::MapIds,
+        packed!(
+            "map ids",
+            "ids",
+            "In a new user namespace nobody has an id. We become root there: with one id, and \
+             outside still who we are, after setgroups(2) was given up (CVE-2014-8989); or with a \
+             range that the caller was given (subuid(5)).",
+            "We would be the overflow user, nobody, and own no file (user_namespaces(7)).",
+        ),
+    ),
+    lesson(
+        Step::MapOwners,
+        packed!(
+            "map owners",
+            "",
+            "Outside nobody has the container's ids, so the image's mount is told them: files keep \
+             their owners on disk, and inside they are root's (mount_setattr(2)).",
+            "All files of the image would be nobody's.",
         ),
     ),
     lesson(

@@ -118,6 +118,8 @@ pub enum Kind {
     Filter,
     /// The three sets of `capset`.
     Sets,
+    /// Numbers of groups; how many is the argument before.
+    Groups,
 
     // What the kernel writes. Before it has, it is an address.
     /// The three sets of `capget`.
@@ -201,11 +203,11 @@ impl<'a> Call<'a> {
 
 /// Declares the constants that are no flags, by the call that takes them.
 macro_rules! named {
-    ($($call:ident: $($name:ident = $value:expr),+;)*) => {
+    ($($call:ident: $($name:ident $(| $more:ident)* = $value:expr),+;)*) => {
         const NAMED: &[(Sysno, u32)] = &[$($((Sysno::$call, $value as u32)),+),*];
 
         /// In the order of `NAMED`.
-        const NAMES: &[u8] = concat!($($(stringify!($name), "\x1f"),+),*).as_bytes();
+        const NAMES: &[u8] = concat!($($(stringify!($name) $(, "|", stringify!($more))*, "\x1f"),+),*).as_bytes();
     };
 }
 
@@ -214,11 +216,16 @@ named! {
     ioctl: TCGETS = libc::TCGETS;
     keyctl: KEYCTL_JOIN_SESSION_KEYRING = libc::KEYCTL_JOIN_SESSION_KEYRING;
     madvise: MADV_RANDOM = libc::MADV_RANDOM, MADV_DONTNEED = libc::MADV_DONTNEED;
-    mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE;
+    mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE,
+        AT_EMPTY_PATH | AT_RECURSIVE = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    move_mount: MOVE_MOUNT_F_EMPTY_PATH = 4;
     newfstatat: AT_SYMLINK_NOFOLLOW = libc::AT_SYMLINK_NOFOLLOW;
+    open_tree: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE =
+        1 | libc::O_CLOEXEC | libc::AT_RECURSIVE;
     prctl: SUID_DUMP_DISABLE = 0, // no option of prctl is 0
         PR_SET_PDEATHSIG = libc::PR_SET_PDEATHSIG,
         PR_SET_DUMPABLE = libc::PR_SET_DUMPABLE,
+        PR_GET_NO_NEW_PRIVS = libc::PR_GET_NO_NEW_PRIVS,
         PR_CAPBSET_READ = libc::PR_CAPBSET_READ,
         PR_CAPBSET_DROP = libc::PR_CAPBSET_DROP,
         PR_SET_NO_NEW_PRIVS = libc::PR_SET_NO_NEW_PRIVS;
@@ -318,7 +325,8 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
     match kind {
         Kind::MountAttr => {
             flag_word(line.push("{attr_set="), half(0).into(), flags::MountAttr::TABLE);
-            line.push(", attr_clr=0, propagation=0, userns_fd=0}");
+            line.push(", attr_clr=0, propagation=0, userns_fd=");
+            line.push_decimal(half(24).into()).push("}");
         }
         Kind::Filter => {
             line.push("{len=").push_decimal(half(0).into()).push(", filter=");
@@ -327,6 +335,13 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
         Kind::Sets | Kind::SetsOut => {
             let set = |at| u64::from(half(at)) | u64::from(half(at + 12)) << 32;
             capability_sets(line, [set(0), set(4), set(8)]);
+        }
+        Kind::Groups => {
+            line.push("[");
+            for at in 0..call.registers[0].min(STRING_LIMIT) {
+                line.push(if at == 0 { "" } else { ", " }).push_decimal(half(4 * at).into());
+            }
+            line.push(if call.registers[0] > STRING_LIMIT { ", ...]" } else { "]" });
         }
         Kind::Text => quoted(line, (call.memory)(address, returned), STRING_LIMIT),
         Kind::Path => {

@@ -36,6 +36,7 @@ pub const STDERR: i32 = 2;
 /// the door, the name, and each argument as one of `trace::Kind`.
 macro_rules! call {
     ($door:ident, $name:ident $(, $kind:ident($value:expr))* $(,)?) => {{
+        #[allow(unused_imports, reason = "a call may have no argument")]
         use $crate::sys::register;
         use $crate::trace::{Door, Kind, Signature};
 
@@ -191,6 +192,12 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     unsafe { enter(call!(Shut, write, Fd(fd), Bytes(bytes), Unsigned(bytes.len()))) }
 }
 
+/// `write`, to one of our own: a rehearsal tells it too.
+pub fn tell(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: as in `write`.
+    unsafe { enter(call!(Open, write, Fd(fd), Bytes(bytes), Unsigned(bytes.len()))) }
+}
+
 /// `write` until all of it is written; a signal in between is no error.
 pub fn write_all(fd: i32, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
@@ -215,10 +222,23 @@ pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
     unsafe { enter(call) }.map(|fd| fd as i32)
 }
 
+/// `openat(AT_FDCWD, path, O_RDONLY|O_NONBLOCK|O_NOCTTY|O_CLOEXEC)`,
+/// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html): a file that somebody else made. It
+/// may be a FIFO or a terminal, which is not waited for, and does not become ours.
+pub fn open_to_read(path: &CStr) -> Result<i32, Errno> {
+    openat(AT_FDCWD, path, O::NONBLOCK | O::NOCTTY | O::CLOEXEC)
+}
+
 /// `close(fd)`, [close(2)](https://man7.org/linux/man-pages/man2/close.2.html).
 pub fn close(fd: i32) -> Result<(), Errno> {
     // SAFETY: descriptors are plain numbers here; no object of ours owns one.
     unsafe { act(call!(Shut, close, Fd(fd))) }
+}
+
+/// `close(fd)`, of what only we and our helper have: a rehearsal closes it too.
+pub fn close_end(fd: i32) -> Result<(), Errno> {
+    // SAFETY: as in `close`.
+    unsafe { act(call!(Open, close, Fd(fd))) }
 }
 
 /// `close_range(first, ~0, 0)`,
@@ -417,6 +437,55 @@ pub fn mount_setattr(path: &CStr, flags: MountAttr) -> Result<(), Errno> {
     unsafe { act(call) }
 }
 
+/// `mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, {attr_set=flags, userns_fd=namespace}, 32)`,
+/// [mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html): the same, of a
+/// tree of mounts that is nowhere yet; owners of files are mapped as that user namespace says.
+pub fn mount_setattr_of(tree: i32, flags: MountAttr, namespace: i32) -> Result<(), Errno> {
+    let attr = [flags.bits(), 0, 0, namespace as u64];
+    let (at, size) = ((libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as u32, size_of_val(&attr));
+    let call = call!(
+        Shut,
+        mount_setattr,
+        Fd(tree),
+        Str(c""),
+        Named(at),
+        MountAttr(&raw const attr),
+        Unsigned(size),
+    );
+    // SAFETY: as in `mount_setattr`.
+    unsafe { act(call) }
+}
+
+/// `open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)`,
+/// [open_tree(2)](https://man7.org/linux/man-pages/man2/open_tree.2.html), since Linux 5.2: a copy
+/// of a mount and all that is mounted below it, which goes with its descriptor.
+pub fn open_tree(path: &CStr) -> Result<i32, Errno> {
+    const OPEN_TREE_CLONE: u32 = 1; // include/uapi/linux/mount.h
+    let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_RECURSIVE) as u32;
+    // SAFETY: as in `openat`.
+    unsafe { enter(call!(Shut, open_tree, Fd(AT_FDCWD), Str(path), Named(flags))) }
+        .map(|fd| fd as i32)
+}
+
+/// `move_mount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH)`,
+/// [move_mount(2)](https://man7.org/linux/man-pages/man2/move_mount.2.html), since Linux 5.2: puts
+/// there what `open_tree` has copied.
+pub fn move_mount(tree: i32, target: &CStr) -> Result<(), Errno> {
+    const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4; // include/uapi/linux/mount.h
+    let flags = MOVE_MOUNT_F_EMPTY_PATH;
+    let call = call!(
+        Shut,
+        move_mount,
+        Fd(tree),
+        Str(c""),
+        Fd(AT_FDCWD),
+        Str(target),
+        Named(flags),
+    );
+    // SAFETY: as in `openat`.
+    unsafe { act(call) }
+}
+
 /// `statfs(path, &buf)`, [statfs(2)](https://man7.org/linux/man-pages/man2/statfs.2.html): the
 /// flags of the mount that `path` is in. A remount must repeat them, or take them away.
 pub fn mount_flags_of(path: &CStr) -> Result<Ms, Errno> {
@@ -504,6 +573,14 @@ pub fn clone<T>(
     result.map(|pid| pid as i32)
 }
 
+/// `fork()`, [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html): 0 in the new process,
+/// which has a copy of our memory, and none of its own threads to miss. (Newer architectures have
+/// only clone(2) for it.)
+pub fn fork() -> Result<i32, Errno> {
+    // SAFETY: there is one thread, so nothing is left half done in the copy.
+    unsafe { enter(call!(Open, fork)) }.map(|pid| pid as i32)
+}
+
 /// `execve(path, argv, envp)`,
 /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html). Returns only to say why it
 /// failed. Both arrays end with their NULL (`None`).
@@ -545,6 +622,16 @@ pub fn prctl_set_no_new_privs() -> Result<(), Errno> {
         call!(Shut, prctl, Named(option), Unsigned(1), Unsigned(0), Unsigned(0), Unsigned(0));
     // SAFETY: the call touches no memory of ours.
     unsafe { act(call) }
+}
+
+/// `prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)`, [PR_GET_NO_NEW_PRIVS(2const)](
+/// https://man7.org/linux/man-pages/man2/PR_GET_NO_NEW_PRIVS.2const.html).
+pub fn prctl_get_no_new_privs() -> bool {
+    let option = libc::PR_GET_NO_NEW_PRIVS as u32;
+    let call =
+        call!(Open, prctl, Named(option), Unsigned(0), Unsigned(0), Unsigned(0), Unsigned(0));
+    // SAFETY: the call touches no memory of ours.
+    (unsafe { enter(call) }) == Ok(1)
 }
 
 /// `prctl(PR_CAPBSET_READ, capability)`,
@@ -622,6 +709,26 @@ pub fn limit_core_dumps() -> Result<(), Errno> {
     unsafe { act(call) }
 }
 
+/// `setgroups(size, list)`, [setgroups(2)](https://man7.org/linux/man-pages/man2/setgroups.2.html).
+pub fn setgroups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many numbers as there are, and keeps no pointer.
+    unsafe { act(call!(Shut, setgroups, Unsigned(groups.len()), Groups(groups))) }
+}
+
+/// `setgid(gid)`, [setgid(2)](https://man7.org/linux/man-pages/man2/setgid.2.html): for who may,
+/// all of a process's group ids.
+pub fn setgid(gid: u32) -> Result<(), Errno> {
+    // SAFETY: the call touches no memory of ours.
+    unsafe { act(call!(Shut, setgid, Unsigned(gid as usize))) }
+}
+
+/// `setuid(uid)`, [setuid(2)](https://man7.org/linux/man-pages/man2/setuid.2.html): for who may,
+/// all of a process's user ids; and whoever was root has no capability afterwards.
+pub fn setuid(uid: u32) -> Result<(), Errno> {
+    // SAFETY: the call touches no memory of ours.
+    unsafe { act(call!(Shut, setuid, Unsigned(uid as usize))) }
+}
+
 /// `umask(mask)`, [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html). It can't fail.
 pub fn umask(mask: u32) {
     // SAFETY: the call touches no memory of ours.
@@ -685,19 +792,26 @@ pub fn wait4(pid: i32) -> Result<Ended, Errno> {
     let [image, length] = resident.image;
     if watch::is_on() {
         let advice = call!(Open, madvise, Address(image), Unsigned(length), Named(dontneed));
-        let out = &raw mut status;
-        let wait = call!(Open, wait4, Signed(pid), Status(out), Unsigned(0), Address(NULL));
-        // SAFETY: code and constants come back from the file; wait4 writes an int that is ours.
-        unsafe {
-            let _stays_resident = enter(advice);
-            enter(wait)?;
-        }
+        // SAFETY: code and constants come back from the file.
+        let _stays_resident = unsafe { enter(advice) };
+        return wait_for(pid);
     } else {
         // SAFETY: the same two calls.
         let pid =
             unsafe { arch::wait4_after_madvise(pid as usize, &raw mut status, image, length) };
         Errno::from_ret(pid as usize)?;
     }
+    Ok(Ended::from_status(status))
+}
+
+/// `wait4(pid, &status, 0, NULL)`, [wait4(2)](https://man7.org/linux/man-pages/man2/wait4.2.html):
+/// a wait that is short.
+pub fn wait_for(pid: i32) -> Result<Ended, Errno> {
+    let mut status = 0_i32;
+    let out = &raw mut status;
+    let wait = call!(Open, wait4, Signed(pid), Status(out), Unsigned(0), Address(NULL));
+    // SAFETY: wait4 writes an int that is ours.
+    unsafe { enter(wait) }?;
     Ok(Ended::from_status(status))
 }
 

@@ -42,6 +42,8 @@ registers!(Map: |flags: flags::Map| flags.bits() as usize);
 registers!(Bytes: |bytes: &[u8]| bytes.as_ptr() as usize);
 registers!(Argv | Envp: |strings: Strings| strings.as_ptr() as usize);
 
+registers!(Groups: |groups: &[u32]| groups.as_ptr() as usize);
+
 /// A string, or `None`: NULL.
 #[inline(always)]
 pub fn Str<'a>(string: impl Into<Option<&'a CStr>>) -> usize {

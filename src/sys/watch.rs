@@ -60,6 +60,7 @@ pub(super) struct Watch {
     skip: Option<Step>,
     step: Option<Step>,
     in_child: bool,
+    in_helper: bool,
     /// When the call under way began, in nanoseconds.
     began: u64,
     /// When the clone began: its second line comes after all of the child's.
@@ -263,7 +264,7 @@ pub(super) unsafe fn enter(
     if leaves {
         watch.compose(call, None); // afterwards there may be nobody to do it
     }
-    if number == Sysno::exit_group {
+    if number == Sysno::exit_group || watch.in_helper && leaves && !watch.rehearsal.is_on() {
         watch.conclude(number, None, 0);
     }
     watch.becoming = number == Sysno::execve;
@@ -275,6 +276,10 @@ pub(super) unsafe fn enter(
         // SAFETY: the caller's contract.
         unsafe { watch.make(call) }
     };
+    if number == Sysno::fork && result == Ok(0) {
+        watch.in_helper = true;
+        return result; // the other side tells it
+    }
     let took = now().saturating_sub(watch.began);
     if !leaves {
         watch.compose(call, Some(result));
@@ -519,7 +524,11 @@ impl Watch {
     }
 
     fn who(&self) -> &'static str {
-        if self.in_child { "child    " } else { "parent   " }
+        match (self.in_helper, self.in_child) {
+            (true, _) => "helper   ",
+            (_, true) => "child    ",
+            _ => "parent   ",
+        }
     }
 
     /// Writes the line. Where that fails the watch is over: one word about it, and the container

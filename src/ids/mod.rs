@@ -1,0 +1,8 @@
+//! Level 6. Who is who: the ids of a user namespace, and the user that the command runs as.
+
+mod map;
+
+mod words;
+
+pub use map::{Ids, Map, Maps, Program, take, write_one};
+
