@@ -17,7 +17,6 @@ use syscalls::Errno;
 use crate::arch::ThinCStr;
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
-use crate::ids::{self, Ids};
 use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
@@ -47,10 +46,12 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
         privileges::shed_habits()?;
     }
     // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
-    match plan.ids {
-        Ids::Callers => {}
-        Ids::One { uid, gid } => skippable(Step::MapIds, || ids::write_one(uid, gid))?,
-        Ids::Range => become_root(plan)?,
+    if let Some(maps) = &plan.maps {
+        skippable(Step::MapIds, || maps.write())?;
+    }
+    if let Some(helper) = &plan.helper {
+        helper.call()?;
+        become_user(plan, 0, 0, &[])?;
     }
     // Under which name.
     if let Some(name) = plan.hostname {
@@ -95,17 +96,18 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     step(Step::Exec, || execute(plan, shared))
 }
 
-/// The first of a range of ids, once the helper has mapped it.
+/// Becomes somebody else, for whom the kernel has forgotten whom to end with.
 #[inline(never)] // seldom
-fn become_root(plan: &Plan) -> Result<(), Error<'static>> {
-    if let Some(helper) = &plan.helper {
-        helper.call()?;
-    }
-    step(Step::MapIds, || ids::take(0, 0, &[]))?;
-    match plan.parent {
-        Some(pipe) => step(Step::DieWithParent, || lifetime::insist(pipe)),
-        None => Ok(()),
-    }
+fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Error<'static>> {
+    step(Step::MapIds, || {
+        sys::setgroups(groups).on(c"groups")?;
+        sys::setgid(gid).on(c"group")?;
+        sys::setuid(uid).on(c"user")?;
+        match plan.parent {
+            Some(pipe) => lifetime::insist(pipe),
+            None => Ok(()),
+        }
+    })
 }
 
 /// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.

@@ -135,13 +135,8 @@ impl<'a> Error<'a> {
         Step::from_number(self.code / STEP)
     }
 
-    /// The errno; of a refusal a number beyond them.
-    pub fn number(&self) -> u32 {
-        self.code % STEP
-    }
-
     pub fn cause(&self) -> Cause {
-        let number = self.number();
+        let number = self.code % STEP;
         let refusal = number.checked_sub(OURS).and_then(|at| REFUSALS.get(at as usize));
         refusal.map_or(Cause::Errno(Errno::new(number as i32)), |texts| Cause::Refused(*texts))
     }

@@ -42,7 +42,7 @@ pub enum Work<'a> {
     Run(&'a [u8]),
     /// Maps the owners of files in these mounts, which are nowhere yet, as the child's user
     /// namespace maps ids.
-    MapOwners(Option<i32>),
+    MapOwners(i32),
 }
 
 /// A helper that waits for the child, or has done its work.
@@ -51,60 +51,41 @@ pub struct Helper {
     /// From the child to the helper, and back: each an end to read from and one to write to.
     there: [i32; 2],
     back: [i32; 2],
-    /// Of each job, for errors.
-    names: [Option<(Step, &'static CStr)>; MOST],
 }
 
-/// More jobs than there are.
-pub const MOST: usize = 6;
 /// More words than a program gets, the final NULL included.
 const WORDS: usize = 24;
-/// In the place of an errno: the program ran, and said no.
-const REFUSED: u8 = u8::MAX;
 /// Room for the number of a process, and its NUL.
 type Pid = [u8; 16];
 
 impl Helper {
     /// Forks it.
-    #[inline(never)] // a large frame, and not on the way to the wait
+    #[inline(never)] // seldom
     pub fn start(jobs: &[Job]) -> Result<Helper, Error<'static>> {
         step(Step::Helper, || {
-            let (there, back) = (sys::pipe2().on(c"pipe")?, sys::pipe2().on(c"pipe")?);
-            let pid = sys::fork().on(c"fork")?;
-            if pid == 0 {
-                sys::exit_group(serve(jobs, there, back).is_err().into());
-            }
-            sys::close_end(back[1]).on(c"pipe")?;
-            let mut names = [None; MOST];
-            for (name, job) in names.iter_mut().zip(jobs) {
-                *name = Some((job.step, job.object));
-            }
-            Ok(Helper { pid, there, back, names })
+            let make = || {
+                let (there, back) = (sys::pipe2()?, sys::pipe2()?);
+                let helper = Helper { pid: sys::fork()?, there, back };
+                if helper.pid == 0 {
+                    helper.serve(jobs);
+                }
+                sys::close_end(back[1])?;
+                Ok(helper)
+            };
+            make().on(c"")
         })
     }
 
     /// By the child: has the jobs done, and waits for it.
     pub fn call(&self) -> Result<(), Error<'static>> {
-        let mut answer = [0; 2];
-        let answer = step(Step::Helper, || {
-            // Its name in this /proc, which may be another PID namespace's than our parent's.
+        step(Step::Helper, || {
             let own = c"/proc/self";
+            // Our name in this /proc, which may be another PID namespace's than our parent's.
             let mut pid: Pid = [0; _];
             let pid = sys::readlinkat(own, &mut pid).on(own)?;
-            sys::tell(self.there[1], pid).on(c"helper")?;
-            sys::read(self.back[0], &mut answer).on(c"helper")
-        })?;
-        let &[job, errno] = answer else {
-            return Err(Error::errno(Step::Helper, c"helper", Errno::ESRCH));
-        };
-        let (step, object) = match self.names.get(usize::from(job)) {
-            Some(Some(name)) => *name,
-            _ => return Ok(()), // past the last one: all is done
-        };
-        Err(match errno {
-            REFUSED => Error::refused(step, object, Refusal::HelperFailed),
-            _ => Error::errno(step, object, Errno::new(errno.into())),
-        })
+            let told = sys::tell(self.there[1], pid);
+            told.and_then(|_| sys::hear_outcome(self.back[0])).on(c"")
+        })?
     }
 
     /// By the parent, once the child is the command or gone. What the helper had to say, the child
@@ -113,81 +94,87 @@ impl Helper {
     pub fn dismiss(&self) -> Result<(), Error<'static>> {
         step(Step::Helper, || {
             for end in [self.there[0], self.there[1], self.back[0]] {
-                sys::close_end(end).on(c"pipe")?;
+                sys::close_end(end).on(c"")?;
             }
             match sys::wait_for(self.pid) {
                 Err(Errno::ECHILD) => Ok(()), // the caller ignores SIGCHLD (`--bare`)
-                answer => answer.map(drop).on(c"helper"),
+                answer => answer.map(drop).on(c""),
             }
         })
     }
-}
 
-/// The helper itself. Its memory is its own.
-fn serve(jobs: &[Job], there: [i32; 2], back: [i32; 2]) -> Result<(), Errno> {
-    sys::prctl_set_pdeathsig(libc::SIGKILL)?;
-    // If the parent had died before, there is no child, and we read the end of the pipe.
-    sys::close_end(there[1])?;
-    let mut pid: Pid = [0; _];
-    let (_nul, room) = pid.split_last_mut().ok_or(Errno::EINVAL)?;
-    if sys::read(there[0], room)?.is_empty() {
-        return Ok(());
-    }
-    let pid = until_nul(&pid).unwrap_or(c"");
-    let mut answer = [jobs.len() as u8, 0];
-    for (number, job) in jobs.iter().enumerate() {
-        if let Err(error) = step(job.step, || job.perform(pid).on(job.object)) {
-            answer = [number as u8, error.number() as u8];
-            break;
+    /// The helper itself. Its memory is its own. Where it can't say what became of it, the child
+    /// sees that it is gone.
+    fn serve(&self, jobs: &[Job]) -> ! {
+        let mut pid: Pid = [0; _];
+        let mut called = || {
+            sys::prctl_set_pdeathsig(libc::SIGKILL)?;
+            // If the parent had died before, there is no child, and we read the end of the pipe.
+            sys::close_end(self.there[1])?;
+            let (_nul, room) = pid.split_last_mut().unwrap_or((&mut 0, &mut []));
+            Ok(!sys::read(self.there[0], room)?.is_empty())
+        };
+        if called() == Ok::<_, Errno>(true) {
+            let pid = until_nul(&pid).unwrap_or(c"");
+            let mut outcome = Ok(());
+            for job in jobs {
+                outcome = outcome.and_then(|()| job.perform(pid));
+            }
+            let _gone = sys::tell_outcome(self.back[1], &outcome);
         }
+        sys::exit_group(0)
     }
-    sys::tell(back[1], &answer).map(drop)
 }
 
 impl Job<'_> {
-    fn perform(&self, pid: &CStr) -> Result<(), Errno> {
-        match self.work {
-            Work::Write(content) => {
-                let file = open_of(pid, self.object, O::WRONLY | O::CLOEXEC)?;
-                sys::write(file, content).map(drop)
-            }
-            Work::Run(words) => run(words, pid),
-            Work::MapOwners(None) => Ok(()),
-            Work::MapOwners(Some(tree)) => {
-                let namespace = open_of(pid, c"ns/user", O::CLOEXEC)?;
-                let mut flags = MountAttr::IDMAP;
-                if !sys::skips(Step::NoDevices) {
-                    flags |= MountAttr::NODEV;
+    fn perform(&self, pid: &CStr) -> Result<(), Error<'static>> {
+        let done = step(self.step, || {
+            match self.work {
+                Work::Write(content) => open_of(pid, self.object, O::WRONLY | O::CLOEXEC)
+                    .and_then(|file| sys::write(file, content)),
+                Work::Run(words) => run(words, pid),
+                Work::MapOwners(tree) => {
+                    open_of(pid, c"ns/user", O::CLOEXEC).and_then(|namespace| {
+                        let mut flags = MountAttr::IDMAP;
+                        if !sys::skips(Step::NoDevices) {
+                            flags |= MountAttr::NODEV;
+                        }
+                        sys::mount_setattr_of(tree, flags, namespace).map(|()| 1)
+                    })
                 }
-                sys::mount_setattr_of(tree, flags, namespace)
             }
+            .on(self.object)
+        })?;
+        if done == 0 {
+            Err(Error::refused(self.step, self.object, Refusal::HelperFailed))
+        } else {
+            Ok(())
         }
     }
 }
 
 /// Opens a file of the child's in /proc.
+#[inline(never)]
 fn open_of(pid: &CStr, file: &CStr, flags: O) -> Result<i32, Errno> {
     let mut path = Line::<64>::new();
     path.push("/proc/").push(pid.to_bytes()).push("/").push(file.to_bytes()).push("\0");
     sys::openat(sys::AT_FDCWD, path.as_cstr().unwrap_or(c""), flags)
 }
 
-fn run(mut words: &[u8], pid: &CStr) -> Result<(), Errno> {
+/// 0 where the program ran, and failed.
+fn run(mut words: &[u8], pid: &CStr) -> Result<usize, Errno> {
     let mut argv = [None; WORDS];
-    let (_null, places) = argv.split_last_mut().ok_or(Errno::EINVAL)?;
+    let (_null, places) = argv.split_last_mut().ok_or(Errno::E2BIG)?;
     for place in places {
         let Some(word) = until_nul(words) else { break };
         *place = Some(ThinCStr::new(if word.is_empty() { pid } else { word }));
         words = words.get(word.count_bytes() + 1..).unwrap_or(b"");
     }
-    let program = argv.first().copied().flatten().ok_or(Errno::EINVAL)?;
     let child = sys::fork()?;
     if child == 0 {
-        let _its_status_says_it = sys::execve(program.to_cstr(), &argv, &[None]);
+        let program = argv.first().copied().flatten().map_or(c"", ThinCStr::to_cstr);
+        let _its_status_says_it = sys::execve(program, &argv, &[None]);
         sys::exit_group(1);
     }
-    match sys::wait_for(child)? {
-        Ended::Exited(0) => Ok(()),
-        _ => Err(Errno::new(REFUSED.into())),
-    }
+    Ok((sys::wait_for(child)? == Ended::Exited(0)).into())
 }

@@ -9,7 +9,7 @@ use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
 use crate::helper::{Helper, Job, Work};
-use crate::ids::{Ids, Maps};
+use crate::ids::Maps;
 use crate::mounts::Mounts;
 use crate::options::{DryRun, Options, Profile};
 use crate::privileges::Privileges;
@@ -39,9 +39,9 @@ pub enum Root<'a> {
 /// Everything that the child does, in the order in which it does it.
 pub struct Plan<'a> {
     pub namespaces: Clone,
-    /// In a user namespace of our own: who is who there.
-    pub ids: Ids,
-    /// Who does what has to be done from outside.
+    /// In a user namespace of our own where one id each is mapped: which.
+    pub maps: Option<Maps>,
+    /// Who maps a range of them, from outside.
     pub helper: Option<Helper>,
     /// A copy of the image's mounts, which are nowhere yet: where the helper maps their owners.
     pub tree: Option<i32>,
@@ -90,14 +90,17 @@ impl<'a> Plan<'a> {
         } else {
             None
         };
-        let (ids, tree, helper) = if namespaces.contains(Clone::NEWUSER) {
-            ids(options, root, process)?
-        } else {
-            (Ids::Callers, None, None)
-        };
+        let (mut maps, mut tree, mut helper) = (None, None, None);
+        if namespaces.contains(Clone::NEWUSER) {
+            helper = map_range(options, root, process, &mut tree)?;
+            if helper.is_none() {
+                maps = Some(Maps::of_one(process));
+            }
+        }
+        let tty_group = maps.is_none();
         let plan = Plan {
             namespaces,
-            ids,
+            maps,
             helper,
             tree,
             parent: if options.bare || sys::skips(Step::DieWithParent) {
@@ -108,7 +111,9 @@ impl<'a> Plan<'a> {
             hostname,
             root,
             mounts: match root {
-                Root::Image(_) if !options.bare => Some(mounts(options, namespaces, ids, &mut arena)?),
+                Root::Image(_) if !options.bare => {
+                    Some(mounts(options, namespaces, tty_group, &mut arena)?)
+                }
                 _ => None,
             },
             privileges: if sealed(options) { Some(privileges(options)?) } else { None },
@@ -124,46 +129,43 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The ids of our own user namespace: where there is a range for the caller all of it, for which
-/// it takes a helper. Root's is a private one, so there the image's owners are mapped as well.
+/// Where there is a range of ids for the caller: who will map it. Root's is a private one, so there
+/// the image's owners have to be mapped as well, in a copy of its mounts.
 #[inline(never)] // a large frame, and not on the way to the wait
-fn ids<'a>(
+fn map_range<'a>(
     options: &Options,
     root: Root<'a>,
     process: &Process,
-) -> Result<(Ids, Option<i32>, Option<Helper>), Error<'a>> {
-    let one = Ids::One { uid: process.euid, gid: process.egid };
-    if sys::skips(Step::MapIds) {
-        return Ok((one, None, None));
-    }
-    let Some(maps) = step(Step::MapIds, || Maps::of_caller(process))? else {
-        return Ok((one, None, None));
-    };
+    tree: &mut Option<i32>,
+) -> Result<Option<Helper>, Error<'a>> {
     let script = options.study.dry_run == Some(DryRun::Script);
-    if script && maps.programs.is_some() {
-        return Ok((one, None, None)); // what unshare(1) does
+    if sys::skips(Step::MapIds) || script && process.euid != 0 {
+        return Ok(None); // for a script: what unshare(1) does
     }
+    let Some(maps) = step(Step::MapIds, || Maps::of_range(process))? else { return Ok(None) };
     if script {
         return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
     }
+    let (uid, gid) = (maps.uid.as_bytes(), maps.gid.as_bytes());
     let job = |object, work| Job { step: Step::MapIds, object, work };
-    let Some([newuidmap, newgidmap]) = &maps.programs else {
-        let tree = match root {
-            Root::Image(image) => Some(step(Step::BindRoot, || sys::open_tree(image).on(image))?),
-            _ => None,
-        };
-        let jobs = [
-            job(c"uid_map", Work::Write(maps.uid.as_bytes())),
-            job(c"gid_map", Work::Write(maps.gid.as_bytes())),
-            Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(tree) },
-        ];
-        return Ok((Ids::Range, tree, Some(Helper::start(&jobs)?)));
-    };
-    let jobs = [
-        job(c"newuidmap", Work::Run(newuidmap.as_bytes())),
-        job(c"newgidmap", Work::Run(newgidmap.as_bytes())),
+    let mut jobs = [
+        job(c"newuidmap", Work::Run(uid)),
+        job(c"newgidmap", Work::Run(gid)),
+        Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(0) },
     ];
-    Ok((Ids::Range, None, Some(Helper::start(&jobs)?)))
+    let [first, second, owners] = &mut jobs;
+    let mut count = 2;
+    if process.euid == 0 {
+        *first = job(c"uid_map", Work::Write(uid));
+        *second = job(c"gid_map", Work::Write(gid));
+        if let Root::Image(image) = root {
+            let copy = step(Step::BindRoot, || sys::open_tree(image).on(image))?;
+            owners.work = Work::MapOwners(copy);
+            *tree = Some(copy);
+            count = 3;
+        }
+    }
+    Helper::start(jobs.get(..count).unwrap_or(&jobs)).map(Some)
 }
 
 /// How the child learns that its parent died before it could ask for a signal: then nobody has
@@ -181,13 +183,13 @@ fn default_namespaces(process: &Process) -> Clone {
 fn mounts(
     options: &Options,
     namespaces: Clone,
-    ids: Ids,
+    tty_group: bool,
     arena: &mut Arena,
 ) -> Result<Mounts, Error<'static>> {
     let own_user = namespaces.contains(Clone::NEWUSER);
     Ok(Mounts {
         borrowed: own_user,
-        tty_group: !matches!(ids, Ids::One { .. }),
+        tty_group,
         own_network: !own_user || namespaces.contains(Clone::NEWNET),
         console: match sys::skips(Step::Dev) {
             true => None,

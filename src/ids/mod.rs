@@ -4,5 +4,4 @@ mod map;
 
 mod words;
 
-pub use map::{Ids, Map, Maps, Program, take, write_one};
-
+pub use map::Maps;

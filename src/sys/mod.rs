@@ -11,9 +11,11 @@ mod watch;
 use core::convert::Infallible;
 use core::ffi::{CStr, c_void};
 use core::mem::{MaybeUninit, size_of_val, transmute};
+use core::slice;
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
+use crate::error::Error;
 use crate::flags::{Clone, Ended, Lock, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
 use crate::trace::{Call, Signature};
@@ -196,6 +198,24 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
 pub fn tell(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     // SAFETY: as in `write`.
     unsafe { enter(call!(Open, write, Fd(fd), Bytes(bytes), Unsigned(bytes.len()))) }
+}
+
+/// Tells what became of something, by `write`, to who has our memory, or had it when we were forked.
+pub fn tell_outcome(fd: i32, outcome: &Result<(), Error<'static>>) -> Result<usize, Errno> {
+    let (start, size) = (&raw const *outcome, size_of_val(outcome));
+    // SAFETY: the bytes of two words, of which nothing is left out.
+    tell(fd, unsafe { slice::from_raw_parts(start.cast(), size) })
+}
+
+/// What was told so. `ESRCH` where nobody is left who could.
+pub fn hear_outcome(fd: i32) -> Result<Result<(), Error<'static>>, Errno> {
+    let mut outcome = Ok(());
+    let (start, size) = (&raw mut outcome, size_of_val(&outcome));
+    // SAFETY: the bytes of a variable that is ours alone. What is written there is a value of its
+    // type, whole, since a pipe takes so little at once (pipe(7)); and what that points to is a
+    // static of this very program.
+    let read = read(fd, unsafe { slice::from_raw_parts_mut(start.cast(), size) })?;
+    if read.len() == size { Ok(outcome) } else { Err(Errno::ESRCH) }
 }
 
 /// `write` until all of it is written; a signal in between is no error.
@@ -473,15 +493,8 @@ pub fn open_tree(path: &CStr) -> Result<i32, Errno> {
 pub fn move_mount(tree: i32, target: &CStr) -> Result<(), Errno> {
     const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4; // include/uapi/linux/mount.h
     let flags = MOVE_MOUNT_F_EMPTY_PATH;
-    let call = call!(
-        Shut,
-        move_mount,
-        Fd(tree),
-        Str(c""),
-        Fd(AT_FDCWD),
-        Str(target),
-        Named(flags),
-    );
+    let call =
+        call!(Shut, move_mount, Fd(tree), Str(c""), Fd(AT_FDCWD), Str(target), Named(flags),);
     // SAFETY: as in `openat`.
     unsafe { act(call) }
 }
