@@ -14,7 +14,7 @@ use core::convert::Infallible;
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::ThinCStr;
+use crate::arch::{Strings, ThinCStr};
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
 use crate::mounts::{self, Mounts};
@@ -51,7 +51,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     }
     if let Some(helper) = &plan.helper {
         helper.call()?;
-        become_user(plan, 0, 0, &[])?;
+        become_user(plan, Step::MapIds, 0, 0, &[])?;
     }
     // Under which name.
     if let Some(name) = plan.hostname {
@@ -84,23 +84,49 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
             root::leave_host(host)?;
         }
     }
+    // As whom, by the image's own word.
+    let environment = plan.environment.take();
+    let user = match &plan.user {
+        Some(identity) => Some(identity.find(environment)?),
+        None => None,
+    };
     if let Some(directory) = plan.workdir {
         let sealed = plan.privileges.is_some();
         skippable(Step::Workdir, || stand_in(directory, sealed))?;
     }
     // With which rights. From here on nothing is mounted any more.
+    let mut capabilities = None;
     if let Some(privileges) = &plan.privileges {
         privileges::limit(privileges)?;
+        capabilities = Some(privileges::bound(privileges)?);
+    }
+    if let Some(user) = &user {
+        become_user(plan, Step::BecomeUser, user.uid, user.gid, user.groups())?;
+        if user.uid != 0 {
+            capabilities = capabilities.and(Some(0));
+        }
+    }
+    if let Some(left) = capabilities {
+        privileges::cut(left)?;
     }
     // As what.
-    step(Step::Exec, || execute(plan, shared))
+    step(Step::Exec, || execute(plan, shared, environment))
 }
 
 /// Becomes somebody else, for whom the kernel has forgotten whom to end with.
 #[inline(never)] // seldom
-fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Error<'static>> {
-    step(Step::MapIds, || {
-        sys::setgroups(groups).on(c"groups")?;
+fn become_user(
+    plan: &Plan,
+    as_step: Step,
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+) -> Result<(), Error<'static>> {
+    step(as_step, || {
+        // With one id each they are given up for good.
+        if plan.maps.is_none() {
+            sys::setgroups(groups).on(c"groups")?;
+        }
         sys::setgid(gid).on(c"group")?;
         sys::setuid(uid).on(c"user")?;
         match plan.parent {
@@ -143,13 +169,17 @@ fn stand_in(directory: &CStr, sealed: bool) -> Result<(), Fault<'_>> {
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
 /// was there but not for us, that is what we say in the end.
-fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Fault<'a>> {
+fn execute<'a>(
+    plan: &Plan<'a>,
+    shared: &Shared<'_, 'a>,
+    environment: Strings,
+) -> Result<Infallible, Fault<'a>> {
     let mut answer = Errno::ENOENT;
     for program in plan.programs.iter().copied().flatten() {
         shared.program.set(Some(program));
         let own_name = [Some(program), None];
         let argv = plan.argv.unwrap_or(&own_name);
-        let Err(errno) = sys::execve(program.to_cstr(), argv, plan.environment);
+        let Err(errno) = sys::execve(program.to_cstr(), argv, environment);
         match errno {
             Errno::EACCES => answer = errno,
             Errno::ENOENT | Errno::ENOTDIR => {} // not here

@@ -63,6 +63,7 @@ refusals! {
     VariableWithoutName = packed!("a variable needs a name");
     NoLimit =
         packed!("no amount that can be a limit", "such as --memory=64M, --cpus=0.5, --pids=20");
+    NoSuchUserOption = packed!("USER[:GROUP], by names or by numbers");
     HostnameEmpty = packed!("empty");
     HostnameTooLong = packed!("longer than 64 bytes");
     // What does not go together.
@@ -87,6 +88,10 @@ refusals! {
         "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help",
     );
     ImageIsFile = packed!("a single-file image was found: not yet in this version");
+    // The image's files.
+    NoSuchUser = packed!("not in the image's /etc/passwd");
+    NoSuchGroup = packed!("not in the image's /etc/group");
+    TooManyGroups = packed!("in more than 128 groups");
     // What others did for us.
     HelperFailed = packed!("it failed", "what it said stands above; it may have to be set-user-ID");
     // A mistake of ours.
@@ -193,6 +198,16 @@ impl<'a> Error<'a> {
                 packed!("this is the host's tinyctr, which is no command of the image")
             }
             (Step::Workdir, Errno::EXDEV) => packed!("it leads out of the container"),
+            (Step::BecomeUser, Errno::EINVAL) => packed!(
+                "this id is not mapped into the container: a range of ids, which subuid(5) and \
+                 subgid(5) give and newuidmap(1) maps, would have it"
+            ),
+            (Step::BecomeUser, Errno::EPERM) => {
+                packed!("in this user namespace nobody may change ids or groups")
+            }
+            (Step::MapOwners, _) => packed!(
+                "owners are mapped since Linux 5.12, by file systems that can (mount_setattr(2))"
+            ),
             (Step::Filter, Errno::EACCES) => {
                 packed!("without no_new_privs a filter needs CAP_SYS_ADMIN: --seccomp=none")
             }

@@ -31,6 +31,7 @@ pub enum Id {
     Hostname,
     Env,
     Workdir,
+    User,
     Memory,
     Cpus,
     Pids,
@@ -121,6 +122,17 @@ pub const OPTIONS: &[Opt] = &[
         Some(b'w'),
         Value::Required,
         packed!("workdir", "DIR", "working directory inside (default: /)"),
+    ),
+    opt(
+        Id::User,
+        Some(b'u'),
+        Value::Required,
+        packed!(
+            "user",
+            "USER[:GROUP]",
+            "who the command runs as: names of the image's, or\n\
+             numbers (default: root)"
+        ),
     ),
     opt(
         Id::Memory,
@@ -240,7 +252,6 @@ pub const OPTIONS: &[Opt] = &[
     reserved(None, Value::None, packed!("read-only")),
     reserved(None, Value::None, packed!("ephemeral")),
     reserved(None, Value::Required, packed!("overlay", "DIR")),
-    reserved(Some(b'u'), Value::Required, packed!("user", "USER[:GROUP]")),
     reserved(Some(b't'), Value::None, packed!("tty")),
     reserved(Some(b'T'), Value::None, packed!("no-tty")),
     reserved(None, Value::None, packed!("init")),
@@ -329,6 +340,8 @@ pub struct Options<'a> {
     pub namespaces: Option<Clone>,
     pub hostname: Option<&'a CStr>,
     pub workdir: Option<&'a CStr>,
+    /// `USER[:GROUP]`, neither of them empty.
+    pub user: Option<&'a CStr>,
     /// Of memory in bytes, of each 100 milliseconds in microseconds, of processes and threads.
     /// 0: no limit.
     pub limits: [u64; 3],
@@ -388,6 +401,7 @@ impl<'a> Options<'a> {
             namespaces: None,
             hostname: None,
             workdir: None,
+            user: None,
             limits: [0; 3],
             memory: c"",
             cap_add: 0,
@@ -410,6 +424,7 @@ impl<'a> Options<'a> {
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
             Id::Hostname => self.hostname = Some(token.value),
             Id::Workdir => self.workdir = Some(token.value),
+            Id::User => self.user = Some(check_user(token.value)?),
             Id::Env => check_variable(token.value)?,
             Id::Memory | Id::Cpus | Id::Pids => {
                 let [memory, cpus, pids] = &mut self.limits;
@@ -554,6 +569,12 @@ fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
 
 fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
     Step::to_skip(word.to_bytes()).map_or_else(|| refuse(word, Refusal::NoSuchStep), Ok)
+}
+
+fn check_user(user: &CStr) -> Result<&CStr, Error<'_>> {
+    let mut words = user.to_bytes().split(|&byte| byte == b':');
+    let wrong = words.next() == Some(b"") || words.next() == Some(b"") || words.next().is_some();
+    if wrong { refuse(c"--user", Refusal::NoSuchUserOption) } else { Ok(user) }
 }
 
 fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {

@@ -1,6 +1,7 @@
 //! Level 7. From options to a finished plan: every decision taken, every string built, before the
 //! clone. The child only carries it out (see the hazards in `child.rs`).
 
+use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
@@ -9,7 +10,7 @@ use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
 use crate::helper::{Helper, Job, Work};
-use crate::ids::Maps;
+use crate::ids::{self, Identity, Maps};
 use crate::mounts::Mounts;
 use crate::options::{DryRun, Options, Profile};
 use crate::privileges::Privileges;
@@ -53,13 +54,16 @@ pub struct Plan<'a> {
     pub mounts: Option<Mounts>,
     /// Not with `--bare`, which gives up no right.
     pub privileges: Option<Privileges>,
+    /// `None`: root.
+    pub user: Option<Identity>,
     /// `None`: the root directory, where entering the root leaves us anyway.
     pub workdir: Option<&'a CStr>,
     /// The paths to try, in order, each looked up in the image.
     pub programs: Strings<'a>,
     /// `None`: the program's path alone.
     pub argv: Option<Strings<'a>>,
-    pub environment: Strings<'a>,
+    /// NULLs at its end; with a user, room for the variables that name him.
+    pub environment: Cell<&'static mut [Option<ThinCStr<'static>>]>,
 }
 
 impl<'a> Plan<'a> {
@@ -80,6 +84,7 @@ impl<'a> Plan<'a> {
         let path = Search::new(options, process);
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
         let size = pointers + path.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
+        let size = size + if options.user.is_some() { ids::ROOM } else { 0 };
         let (stack, mut arena) =
             step(Step::Memory, || sys::map_memory(process.page_size, size).on(c""))?;
         let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
@@ -117,13 +122,17 @@ impl<'a> Plan<'a> {
                 _ => None,
             },
             privileges: if sealed(options) { Some(privileges(options)?) } else { None },
+            user: match options.user {
+                Some(given) => Some(identity(given, &mut arena).ok_or(too_small)?),
+                None => None,
+            },
             workdir: match (options.workdir, root) {
                 (None, Root::Host) => Some(c"/"), // nothing else takes us there
                 (given, _) => given,
             },
             programs,
             argv: (!options.command.is_empty()).then_some(options.command),
-            environment,
+            environment: Cell::new(environment),
         };
         Ok((plan, stack))
     }
@@ -270,9 +279,10 @@ fn hostname(
 
 // --- the environment ---------------------------------------------------------------------------
 
-/// What `environment` needs at most: one slot an option, the four defaults and the NULL.
+/// What `environment` needs at most: one slot an option, the four defaults, those that name a user,
+/// and the NULL.
 fn environment_slots(options: &Options) -> usize {
-    options.environment().count() + 5
+    options.environment().count() + 5 + ids::VARIABLES
 }
 
 /// PATH, HOME, TERM and `container`, then what `-e` says. The last one to name a variable wins.
@@ -280,11 +290,12 @@ fn environment(
     options: &Options<'static>,
     process: &Process,
     arena: &mut Arena,
-) -> Option<Strings<'static>> {
+) -> Option<&'static mut [Option<ThinCStr<'static>>]> {
     let slots = arena.strings(environment_slots(options))?;
     let mut used = 0;
     let term = caller_entry(process, b"TERM");
-    let defaults = [Some(DEFAULT_PATH), Some(DEFAULT_HOME), term, Some(CONTAINER)];
+    let home = if options.user.is_none() { Some(DEFAULT_HOME) } else { None };
+    let defaults = [Some(DEFAULT_PATH), home, term, Some(CONTAINER)];
     let given = options.environment().map(|entry| resolve(entry, process));
     for entry in defaults.into_iter().chain(given).flatten() {
         let name = name_of(entry);
@@ -294,7 +305,18 @@ fn environment(
         used = used.max(place + 1);
         *slots.get_mut(place)? = Some(ThinCStr::new(entry));
     }
-    slots.get(..=used) // with the NULL behind the last
+    slots.get_mut(..=used + if options.user.is_some() { ids::VARIABLES } else { 0 })
+}
+
+/// `USER:GROUP`, taken apart.
+fn identity(given: &'static CStr, arena: &mut Arena) -> Option<Identity> {
+    let mut words = given.to_bytes().split(|&byte| byte == b':');
+    Some(Identity {
+        given,
+        user: words.next()?,
+        group: words.next().unwrap_or(b""),
+        room: Cell::new(arena.bytes(ids::ROOM)?),
+    })
 }
 
 /// `NAME=VALUE` as it is; `NAME` as the caller has it, or nothing.

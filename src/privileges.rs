@@ -62,11 +62,25 @@ pub fn limit(privileges: &Privileges) -> Result<(), Error<'static>> {
     if let Some(filter) = &privileges.filter {
         skippable(Step::Filter, || sys::seccomp_set_mode_filter(filter).on(c"seccomp"))?;
     }
-    skippable(Step::Capabilities, || cut_capabilities(privileges).on(c"capabilities"))
+    Ok(())
 }
 
-/// First what execve could give back, then what we have.
-fn cut_capabilities(privileges: &Privileges) -> Result<(), Errno> {
+/// First what execve could give back. Returns what is left to keep of what we have.
+pub fn bound(privileges: &Privileges) -> Result<Set, Error<'static>> {
+    let mut left = 0;
+    skippable(Step::Capabilities, || {
+        left = bound_capabilities(privileges).on(c"capabilities")?;
+        Ok(())
+    })?;
+    Ok(left)
+}
+
+/// Then what we have.
+pub fn cut(left: Set) -> Result<(), Error<'static>> {
+    skippable(Step::Capabilities, || sys::capset(left).on(c"capabilities"))
+}
+
+fn bound_capabilities(privileges: &Privileges) -> Result<Set, Errno> {
     let keep = privileges.capabilities;
     let have = sys::capget()?;
     // Without CAP_SETPCAP nothing can be taken out of the bounding set. Who has no more than he
@@ -80,5 +94,5 @@ fn cut_capabilities(privileges: &Privileges) -> Result<(), Errno> {
             }
         }
     }
-    sys::capset(have & keep)
+    Ok(have & keep)
 }

@@ -41,11 +41,13 @@ pub enum Step {
     MoveRoot,
     Chroot,
     LeaveHost,
+    FindUser,
     Workdir,
     Umask,
     HideMemory,
     NoNewPrivs,
     Filter,
+    BecomeUser,
     Capabilities,
     Exec,
     Wait,
@@ -86,7 +88,7 @@ impl Lesson {
 }
 
 /// In the order of `Step`.
-pub const LESSONS: &[Lesson; 43] = &[
+pub const LESSONS: &[Lesson; 45] = &[
     lesson(Step::Option, packed!("option")),
     lesson(Step::Output, packed!("output")),
     lesson(Step::Trace, packed!("trace")),
@@ -395,6 +397,16 @@ pub const LESSONS: &[Lesson; 43] = &[
         ),
     ),
     lesson(
+        Step::FindUser,
+        packed!(
+            "find user",
+            "",
+            "Names are the image's: its own passwd(5) and group(5) say which numbers they are. They \
+             are read from inside, where no link of theirs leads to the host's.",
+            "",
+        ),
+    ),
+    lesson(
         Step::Workdir,
         packed!(
             "change directory",
@@ -441,6 +453,16 @@ pub const LESSONS: &[Lesson; 43] = &[
             "The kernel has hundreds of system calls, and most of its holes are in those that no \
              program needs. A filter lets through the usual ones (seccomp(2)).",
             "Every call of the kernel could be tried from inside.",
+        ),
+    ),
+    lesson(
+        Step::BecomeUser,
+        packed!(
+            "become user",
+            "",
+            "First the groups, then the user: afterwards nobody may. With root's id go root's \
+             capabilities, and the wish to end with our parent, which is repeated.",
+            "The command would run as root.",
         ),
     ),
     lesson(

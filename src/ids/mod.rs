@@ -1,7 +1,9 @@
 //! Level 6. Who is who: the ids of a user namespace, and the user that the command runs as.
 
 mod map;
+mod user;
 
 mod words;
 
 pub use map::Maps;
+pub use user::{Identity, ROOM, User, VARIABLES};

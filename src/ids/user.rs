@@ -1,0 +1,172 @@
+//! Whom the command runs as: looked up in the image's own files, once its root is ours, so that no
+//! link of theirs leads to the host's.
+
+use core::cell::Cell;
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use super::words::{LONGEST, each_word, number};
+use crate::arch::{ThinCStr, until_nul};
+use crate::buf::Line;
+use crate::error::{Error, Fault, On, Refusal};
+use crate::steps::Step;
+use crate::sys::step;
+
+/// What `-u` says.
+pub struct Identity {
+    pub user: &'static [u8],
+    /// Empty: those of the user.
+    pub group: &'static [u8],
+    /// As it was given.
+    pub given: &'static CStr,
+    /// Where the variables go that name the user.
+    pub room: Cell<&'static mut [u8]>,
+}
+
+/// Enough for the four variables.
+pub const ROOM: usize = 4 * (LONGEST + 16);
+
+/// How many they are.
+pub const VARIABLES: usize = 4;
+
+/// Who is in more groups is refused: the list is on the child's stack.
+const GROUPS: usize = 128;
+
+/// Somebody, in numbers.
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    groups: [u32; GROUPS],
+    count: usize,
+}
+
+/// The strings of an environment, NULLs at its end.
+type Environment = [Option<ThinCStr<'static>>];
+
+type Word = Line<LONGEST>;
+
+const PASSWD: &CStr = c"/etc/passwd";
+const GROUP: &CStr = c"/etc/group";
+
+impl Identity {
+    /// Finds him, and fills in the variables that name him, where there is none of the name.
+    #[inline(never)] // seldom
+    pub fn find(&self, environment: &mut Environment) -> Result<User, Error<'static>> {
+        let mut user = User { uid: 0, gid: 0, groups: [0; _], count: 0 };
+        match step(Step::FindUser, || self.find_user(&mut user, environment))? {
+            None => Ok(user),
+            Some(why) => Err(Error::refused(Step::FindUser, self.given, why)),
+        }
+    }
+
+    /// Or why not.
+    fn find_user(
+        &self,
+        user: &mut User,
+        environment: &mut Environment,
+    ) -> Result<Option<Refusal>, Fault<'static>> {
+        let (mut name, mut home, mut shell) = (Word::new(), Word::new(), Word::new());
+        let wanted = number(self.user);
+        let (mut found, mut fits) = (false, false);
+        let read = each_word(PASSWD, &mut |column, word, ends| {
+            if found {
+                return;
+            }
+            match column {
+                0 => {
+                    name.set(word);
+                    home.set(b"/");
+                    shell.clear();
+                    fits = wanted.is_some() || word == self.user;
+                }
+                2 | 3 => {
+                    let id = number(word);
+                    let place = if column == 2 { &mut user.uid } else { &mut user.gid };
+                    *place = id.unwrap_or(0);
+                    fits &= id.is_some() && (column == 3 || wanted.is_none() || id == wanted);
+                }
+                5 if !word.is_empty() => home.set(word),
+                6 => shell.set(word),
+                _ => {}
+            }
+            found = ends && fits && column >= 3;
+        });
+        where_needed(read, wanted.is_none()).on(PASSWD)?;
+        if !found {
+            let Some(uid) = wanted else { return Ok(Some(Refusal::NoSuchUser)) };
+            (user.uid, user.gid) = (uid, 0);
+            name.clear();
+            home.set(b"/");
+            shell.clear();
+        }
+        if let Some(why) = self.find_groups(user, name.as_bytes())? {
+            return Ok(Some(why));
+        }
+        let mut room = self.room.take();
+        let values = [home.as_bytes(), name.as_bytes(), name.as_bytes(), shell.as_bytes()];
+        for (variable, value) in ["HOME=", "USER=", "LOGNAME=", "SHELL="].iter().zip(values) {
+            let named =
+                |entry: &ThinCStr| entry.to_cstr().to_bytes().starts_with(variable.as_bytes());
+            if value.is_empty() || environment.iter().flatten().any(named) {
+                continue;
+            }
+            let mut entry = Line::<{ LONGEST + 16 }>::new();
+            entry.push(variable).push(value).push("\0");
+            let Some((place, rest)) = room.split_at_mut_checked(entry.as_bytes().len()) else {
+                break;
+            };
+            room = rest;
+            place.copy_from_slice(entry.as_bytes());
+            if let Some(slot) = environment.iter_mut().find(|slot| slot.is_none()) {
+                *slot = until_nul(place).map(ThinCStr::new);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The group that was given; else those that the user is a member of.
+    #[inline(never)]
+    fn find_groups(&self, user: &mut User, name: &[u8]) -> Result<Option<Refusal>, Fault<'static>> {
+        let wanted = number(self.group);
+        let own = self.group.is_empty();
+        let (mut found, mut fits, mut id) = (wanted, false, None);
+        let read = each_word(GROUP, &mut |column, word, _| match column {
+            0 => fits = word == self.group && !own,
+            2 => {
+                id = number(word);
+                if fits {
+                    found = found.or(id);
+                }
+            }
+            3 if own && word == name && !word.is_empty() => {
+                if let Some(id) = id {
+                    if let Some(place) = user.groups.get_mut(user.count) {
+                        *place = id;
+                    }
+                    user.count += 1;
+                }
+            }
+            _ => {}
+        });
+        where_needed(read, !own && wanted.is_none()).on(GROUP)?;
+        user.gid = found.unwrap_or(user.gid);
+        Ok(if user.count > GROUPS {
+            Some(Refusal::TooManyGroups)
+        } else if found.is_none() && !own {
+            Some(Refusal::NoSuchGroup)
+        } else {
+            None
+        })
+    }
+}
+
+/// Who is given as a number needs no file.
+fn where_needed(read: Result<(), Errno>, needed: bool) -> Result<(), Errno> {
+    if read == Err(Errno::ENOENT) && !needed { Ok(()) } else { read }
+}
+
+impl User {
+    pub fn groups(&self) -> &[u32] {
+        self.groups.get(..self.count).unwrap_or(&[])
+    }
+}
