@@ -15,7 +15,7 @@ use crate::options::{self, Banner, DryRun, Options, Request, Study};
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
 use crate::sys::{self, Format, Orders, skippable, step};
-use crate::{descriptors, executable};
+use crate::{descriptors, executable, ids};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -160,7 +160,9 @@ fn container<'a>(
         // It is made where the cgroups are entered.
         namespaces = Clone::from_bits(namespaces.bits() & !Clone::NEWCGROUP.bits());
     }
-    let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(c""));
+    let own_user = namespaces.contains(Clone::NEWUSER);
+    let wanted = if own_user { ids::WANTED } else { c"" };
+    let pid = step(Step::Clone, || sys::clone(namespaces, stack, child, &shared).on(wanted));
     if let Some(helper) = &plan.helper {
         helper.dismiss()?;
     }
@@ -256,6 +258,7 @@ fn print_out_of_memory(options: &Options) {
 #[inline(never)] // a large frame, and not on the way to the wait
 fn report(error: &Error) {
     sys::end_rehearsal(); // this is really said
+    let error = &ids::blamed(error);
     let Ok(texts) = sys::texts() else {
         // Where there is no memory for words there is none for a stack: the words for that.
         return say(b"tinyctr: map stack: ENOMEM (Cannot allocate memory)\n");

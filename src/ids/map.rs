@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use super::words::{LONGEST, each_word, number};
+use super::words::{LONGEST, each_word, number, says};
 use crate::arch::Process;
 use crate::buf::Line;
 use crate::error::{Fault, On};
@@ -58,7 +58,7 @@ impl Maps {
         let mut search = Search { names: [b"root", b"containers"], directory: None };
         if process.euid == 0 {
             // In somebody else's user namespace there may be nobody but us.
-            if !is_initial() {
+            if !says(c"/proc/self/uid_map", b" 4294967295\n") {
                 return Ok(None);
             }
         } else {
@@ -185,15 +185,4 @@ fn each_range(file: &CStr, take: &mut dyn FnMut(&[u8], u32, u32)) -> Result<(), 
         }
         _ => {}
     })
-}
-
-/// Whether all ids there are are ours.
-fn is_initial() -> bool {
-    let mut text = [0; 40];
-    let read = sys::open_to_read(c"/proc/self/uid_map").and_then(|fd| {
-        let read = sys::read(fd, &mut text)?.ends_with(b" 0 4294967295\n");
-        sys::close(fd)?;
-        Ok(read)
-    });
-    read.unwrap_or(false)
 }

@@ -51,6 +51,29 @@ pub fn each_word(file: &CStr, take: &mut dyn FnMut(usize, &[u8], bool)) -> Resul
     }
 }
 
+/// Whether these words, sixteen bytes at most, are in the file. Before its first line there is a
+/// newline.
+#[inline(never)]
+pub fn says(file: &CStr, words: &[u8]) -> bool {
+    let (mut wanted, mut mask, mut seen) = (0_u128, 0_u128, u128::from(b'\n'));
+    for byte in words {
+        wanted = wanted << 8 | u128::from(*byte);
+        mask = mask << 8 | 0xff;
+    }
+    let mut found = false;
+    if let Ok(fd) = sys::open_to_read(file) {
+        let mut piece = [0; 1024];
+        while let Ok(piece @ [_, ..]) = sys::read(fd, &mut piece) {
+            for byte in piece {
+                seen = seen << 8 | u128::from(*byte);
+                found |= seen & mask == wanted;
+            }
+        }
+        let _closed = sys::close(fd);
+    }
+    found
+}
+
 /// A decimal number that can be an id: -1 means something else to the kernel.
 pub fn number(word: &[u8]) -> Option<u32> {
     let mut number = 0_u64;
@@ -117,6 +140,14 @@ mod tests {
             assert_eq!(number(word.as_bytes()), None, "{word:?}");
         }
         assert_eq!(number(&[b'9'; 300]), None);
+    }
+
+    #[test]
+    fn words_are_found_from_the_first_line_on() {
+        assert!(says(c"/proc/self/status", b"\nName:\t"));
+        assert!(says(c"/proc/self/status", b"\nPid:\t"));
+        assert!(!says(c"/proc/self/status", b"\nNames:\t"));
+        assert!(!says(c"/no/such/file", b""));
     }
 
     #[test]
