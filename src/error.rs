@@ -88,6 +88,27 @@ refusals! {
         "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help",
     );
     ImageIsFile = packed!("a single-file image was found: not yet in this version");
+    // Who forbids user namespaces.
+    ForbiddenByLimit = packed!(
+        "being 0 it forbids user namespaces",
+        "as root: sysctl user.max_user_namespaces=15000",
+    );
+    ForbiddenToUsers = packed!(
+        "being 0 it forbids user namespaces",
+        "as root: sysctl kernel.unprivileged_userns_clone=1",
+    );
+    ForbiddenByAppArmor = packed!(
+        "being 1 it forbids user namespaces",
+        "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    );
+    ForbiddenByFilter = packed!(
+        "forbids user namespaces",
+        "the container around us has a filter: docker run --security-opt seccomp=unconfined, say",
+    );
+    ForbiddenByChroot = packed!(
+        "forbids user namespaces",
+        "as root, in place of chroot DIR: tinyctr --bare --ns mnt DIR",
+    );
     // The image's files.
     NoSuchUser = packed!("not in the image's /etc/passwd");
     NoSuchGroup = packed!("not in the image's /etc/group");
@@ -172,7 +193,18 @@ impl<'a> Error<'a> {
 
     fn experience(&self, errno: Errno) -> Option<Packed> {
         Some(match (self.step(), errno) {
-            (Step::Clone | Step::MapIds, _) => return self.experience_of_users(errno),
+            (Step::Clone, Errno::EPERM) => packed!(
+                "not root: these namespaces need a user namespace around them (--ns user,...)"
+            ),
+            (Step::Clone, Errno::EINVAL) => {
+                packed!("this kernel lacks one of the namespaces (--ns)")
+            }
+            (Step::Clone, Errno::ENOSPC) => {
+                packed!("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
+            }
+            (Step::Clone, Errno::EAGAIN) => {
+                packed!("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
+            }
             (Step::Limits, _) => packed!(
                 "limits need root or delegation: systemd-run --user --scope -p Delegate=yes ..."
             ),
@@ -234,40 +266,6 @@ impl<'a> Error<'a> {
                 packed!("the caller ignores SIGCHLD, so how the command ended is lost")
             }
             (Step::Exec, errno) => return self.experience_of_exec(errno),
-            _ => return None,
-        })
-    }
-
-    /// Of the clone, and what follows where there is a user namespace: who forbids it?
-    fn experience_of_users(&self, errno: Errno) -> Option<Packed> {
-        Some(match (self.object.to_cstr().to_bytes(), errno) {
-            (b"user.max_user_namespaces", _) => {
-                packed!("it is 0; as root: sysctl user.max_user_namespaces=15000")
-            }
-            (b"kernel.unprivileged_userns_clone", _) => {
-                packed!("it is 0; as root: sysctl kernel.unprivileged_userns_clone=1")
-            }
-            (b"kernel.apparmor_restrict_unprivileged_userns", _) => {
-                packed!("it is 1; as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0")
-            }
-            (b"chroot", _) => packed!(
-                "in a chroot nobody gets a user namespace; as root, in place of chroot DIR: \
-                 tinyctr --bare --ns mnt DIR"
-            ),
-            (b"seccomp", _) => packed!(
-                "we are in a container whose filter forbids it: docker run \
-                 --security-opt seccomp=unconfined, or the like"
-            ),
-            (_, Errno::EPERM) => packed!(
-                "not root: these namespaces need a user namespace around them (--ns user,...)"
-            ),
-            (_, Errno::EINVAL) => packed!("this kernel lacks one of the namespaces (--ns)"),
-            (_, Errno::ENOSPC) => {
-                packed!("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
-            }
-            (_, Errno::EAGAIN) => {
-                packed!("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
-            }
             _ => return None,
         })
     }

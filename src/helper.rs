@@ -35,14 +35,15 @@ pub struct Job<'a> {
 
 #[derive(Clone, Copy)]
 pub enum Work<'a> {
-    /// Writes to `object`, a file of the child's in /proc: `uid_map`.
-    Write(&'a [u8]),
+    /// Writes this to `object`, a file of the child's in /proc; or, where it begins with a `/`, as
+    /// no map does, has a program do so (`Run`).
+    Map(&'a [u8]),
     /// Runs a program, which has to succeed: its path and its arguments, each with NUL behind it.
     /// An empty word stands for the child's PID.
     Run(&'a [u8]),
     /// Maps the owners of files in these mounts, which are nowhere yet, as the child's user
     /// namespace maps ids.
-    MapOwners(i32),
+    MapOwners(Option<i32>),
 }
 
 /// A helper that waits for the child, or has done its work.
@@ -128,28 +129,28 @@ impl Helper {
 
 impl Job<'_> {
     fn perform(&self, pid: &CStr) -> Result<(), Error<'static>> {
-        let done = step(self.step, || {
-            match self.work {
-                Work::Write(content) => open_of(pid, self.object, O::WRONLY | O::CLOEXEC)
-                    .and_then(|file| sys::write(file, content)),
-                Work::Run(words) => run(words, pid),
-                Work::MapOwners(tree) => {
-                    open_of(pid, c"ns/user", O::CLOEXEC).and_then(|namespace| {
-                        let mut flags = MountAttr::IDMAP;
-                        if !sys::skips(Step::NoDevices) {
-                            flags |= MountAttr::NODEV;
-                        }
-                        sys::mount_setattr_of(tree, flags, namespace).map(|()| 1)
-                    })
-                }
-            }
-            .on(self.object)
-        })?;
-        if done == 0 {
-            Err(Error::refused(self.step, self.object, Refusal::HelperFailed))
-        } else {
-            Ok(())
+        if step(self.step, || self.attempt(pid).on(self.object))? {
+            return Ok(());
         }
+        Err(Error::refused(self.step, self.object, Refusal::HelperFailed))
+    }
+
+    /// False where a program ran, and failed.
+    #[inline(never)]
+    fn attempt(&self, pid: &CStr) -> Result<bool, Errno> {
+        match self.work {
+            Work::Run(words) | Work::Map(words @ [b'/', ..]) => return run(words, pid),
+            Work::Map(content) => {
+                let file = open_of(pid, self.object, O::WRONLY | O::CLOEXEC)?;
+                sys::write(file, content)?;
+            }
+            Work::MapOwners(None) => {}
+            Work::MapOwners(Some(tree)) => {
+                let namespace = open_of(pid, c"ns/user", O::CLOEXEC)?;
+                sys::mount_setattr_of(tree, MountAttr::IDMAP, namespace)?;
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -161,8 +162,7 @@ fn open_of(pid: &CStr, file: &CStr, flags: O) -> Result<i32, Errno> {
     sys::openat(sys::AT_FDCWD, path.as_cstr().unwrap_or(c""), flags)
 }
 
-/// 0 where the program ran, and failed.
-fn run(mut words: &[u8], pid: &CStr) -> Result<usize, Errno> {
+fn run(mut words: &[u8], pid: &CStr) -> Result<bool, Errno> {
     let mut argv = [None; WORDS];
     let (_null, places) = argv.split_last_mut().ok_or(Errno::E2BIG)?;
     for place in places {
@@ -176,5 +176,5 @@ fn run(mut words: &[u8], pid: &CStr) -> Result<usize, Errno> {
         let _its_status_says_it = sys::execve(program, &argv, &[None]);
         sys::exit_group(1);
     }
-    Ok((sys::wait_for(child)? == Ended::Exited(0)).into())
+    Ok(sys::wait_for(child)? == Ended::Exited(0))
 }

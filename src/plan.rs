@@ -155,26 +155,16 @@ fn map_range<'a>(
     if script {
         return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
     }
-    let (uid, gid) = (maps.uid.as_bytes(), maps.gid.as_bytes());
-    let job = |object, work| Job { step: Step::MapIds, object, work };
-    let mut jobs = [
-        job(c"newuidmap", Work::Run(uid)),
-        job(c"newgidmap", Work::Run(gid)),
-        Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(0) },
-    ];
-    let [first, second, owners] = &mut jobs;
-    let mut count = 2;
-    if process.euid == 0 {
-        *first = job(c"uid_map", Work::Write(uid));
-        *second = job(c"gid_map", Work::Write(gid));
-        if let Root::Image(image) = root {
-            let copy = step(Step::BindRoot, || sys::open_tree(image).on(image))?;
-            owners.work = Work::MapOwners(copy);
-            *tree = Some(copy);
-            count = 3;
-        }
+    if let (0, Root::Image(image)) = (process.euid, root) {
+        *tree = Some(step(Step::BindRoot, || sys::open_tree(image).on(image))?);
     }
-    Helper::start(jobs.get(..count).unwrap_or(&jobs)).map(Some)
+    let map = |object, map| Job { step: Step::MapIds, object, work: Work::Map(map) };
+    let jobs = [
+        map(c"uid_map", maps.uid.as_bytes()),
+        map(c"gid_map", maps.gid.as_bytes()),
+        Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(*tree) },
+    ];
+    Helper::start(&jobs).map(Some)
 }
 
 /// How the child learns that its parent died before it could ask for a signal: then nobody has

@@ -77,8 +77,11 @@ pub fn open(image: &CStr) -> Result<Tree<'_>, Error<'_>> {
 
 /// Puts a tree of mounts that is nowhere yet over the host's root: nothing is looked up for that,
 /// where we may have lost the right to. Absolute paths still begin beneath it.
-pub fn attach(tree: i32, image: &CStr) -> Result<Tree<'_>, Error<'_>> {
+pub fn attach(tree: i32, image: &CStr, devices: bool) -> Result<Tree<'_>, Error<'_>> {
     step(Step::BindRoot, || sys::move_mount(tree, c"/").on(image))?;
+    if !devices {
+        skippable(Step::NoDevices, || sys::mount_setattr_of(tree, MountAttr::NODEV, 0).on(image))?;
+    }
     Ok(Tree { descriptor: tree, image, covers: true })
 }
 

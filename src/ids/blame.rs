@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use super::words::says;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Refusal};
 use crate::steps::Step;
 
 /// What an error of the clone is about, where a user namespace was asked for.
@@ -12,23 +12,34 @@ pub const WANTED: &CStr = c"user namespace";
 
 const MOUNTS: &CStr = c"/proc/self/mountinfo";
 
-/// A setting of the host: its file, what that says where it forbids them, and its name.
-const SETTINGS: [(&CStr, &[u8], &CStr); 4] = [
-    (c"/proc/sys/user/max_user_namespaces", b"\n0\n", c"user.max_user_namespaces"),
-    (c"/proc/sys/kernel/unprivileged_userns_clone", b"\n0\n", c"kernel.unprivileged_userns_clone"),
+/// What may forbid them: its file, what that says where it does, and what it is called.
+const SUSPECTS: [(&CStr, &[u8], &CStr, Refusal); 4] = [
+    (
+        c"/proc/sys/user/max_user_namespaces",
+        b"\n0\n",
+        c"user.max_user_namespaces",
+        Refusal::ForbiddenByLimit,
+    ),
+    (
+        c"/proc/sys/kernel/unprivileged_userns_clone",
+        b"\n0\n",
+        c"kernel.unprivileged_userns_clone",
+        Refusal::ForbiddenToUsers,
+    ),
     (
         c"/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         b"\n1\n",
         c"kernel.apparmor_restrict_unprivileged_userns",
+        Refusal::ForbiddenByAppArmor,
     ),
-    (c"/proc/self/status", b"Seccomp:\t2", c"seccomp"),
+    (c"/proc/self/status", b"Seccomp:\t2", c"seccomp", Refusal::ForbiddenByFilter),
 ];
 
 /// The same error, about who is to blame for it.
 #[inline(never)] // seldom
 pub fn blamed<'a>(error: &Error<'a>) -> Error<'a> {
     let (step, object) = (error.step(), error.object.to_cstr());
-    let Cause::Errno(errno @ (Errno::EPERM | Errno::EACCES | Errno::ENOSPC)) = error.cause() else {
+    let Cause::Errno(Errno::EPERM | Errno::EACCES | Errno::ENOSPC) = error.cause() else {
         return *error;
     };
     if !(step == Step::Clone && object == WANTED || step == Step::MapIds) {
@@ -36,11 +47,11 @@ pub fn blamed<'a>(error: &Error<'a>) -> Error<'a> {
     }
     // In a chroot the root is no mount: none is at `/`.
     if says(MOUNTS, b" - ") && !says(MOUNTS, b" / r") {
-        return Error::errno(step, c"chroot", errno);
+        return Error::refused(step, c"chroot", Refusal::ForbiddenByChroot);
     }
-    for (file, no, name) in SETTINGS {
+    for (file, no, name, why) in SUSPECTS {
         if says(file, no) {
-            return Error::errno(step, name, errno);
+            return Error::refused(step, name, why);
         }
     }
     *error

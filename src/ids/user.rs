@@ -43,8 +43,6 @@ pub struct User {
 /// The strings of an environment, NULLs at its end.
 type Environment = [Option<ThinCStr<'static>>];
 
-type Word = Line<LONGEST>;
-
 const PASSWD: &CStr = c"/etc/passwd";
 const GROUP: &CStr = c"/etc/group";
 
@@ -65,63 +63,44 @@ impl Identity {
         user: &mut User,
         environment: &mut Environment,
     ) -> Result<Option<Refusal>, Fault<'static>> {
-        let (mut name, mut home, mut shell) = (Word::new(), Word::new(), Word::new());
+        let (mut name, mut room) = (Line::<LONGEST>::new(), self.room.take());
+        let mut set = |variable: &str, value: &[u8]| add(environment, &mut room, variable, value);
         let wanted = number(self.user);
-        let (mut found, mut fits) = (false, false);
+        let (mut found, mut over, mut fits) = (false, false, false);
         let read = each_word(PASSWD, &mut |column, word, ends| {
-            if found {
-                return;
-            }
+            let id = number(word);
             match column {
+                _ if over => return,
                 0 => {
                     name.set(word);
-                    home.set(b"/");
-                    shell.clear();
                     fits = wanted.is_some() || word == self.user;
                 }
-                2 | 3 => {
-                    let id = number(word);
-                    let place = if column == 2 { &mut user.uid } else { &mut user.gid };
-                    *place = id.unwrap_or(0);
-                    fits &= id.is_some() && (column == 3 || wanted.is_none() || id == wanted);
+                2 => {
+                    user.uid = id.unwrap_or(0);
+                    fits &= id.is_some() && (wanted.is_none() || id == wanted);
                 }
-                5 if !word.is_empty() => home.set(word),
-                6 => shell.set(word),
+                3 => {
+                    user.gid = id.unwrap_or(0);
+                    found = fits && id.is_some();
+                }
+                5 if found => set("HOME=", word),
+                6 if found => set("SHELL=", word),
                 _ => {}
             }
-            found = ends && fits && column >= 3;
+            over = found && ends;
         });
         where_needed(read, wanted.is_none()).on(PASSWD)?;
         if !found {
             let Some(uid) = wanted else { return Ok(Some(Refusal::NoSuchUser)) };
             (user.uid, user.gid) = (uid, 0);
             name.clear();
-            home.set(b"/");
-            shell.clear();
         }
-        if let Some(why) = self.find_groups(user, name.as_bytes())? {
-            return Ok(Some(why));
+        for (variable, value) in
+            [("HOME=", &b"/"[..]), ("USER=", name.as_bytes()), ("LOGNAME=", name.as_bytes())]
+        {
+            set(variable, value);
         }
-        let mut room = self.room.take();
-        let values = [home.as_bytes(), name.as_bytes(), name.as_bytes(), shell.as_bytes()];
-        for (variable, value) in ["HOME=", "USER=", "LOGNAME=", "SHELL="].iter().zip(values) {
-            let named =
-                |entry: &ThinCStr| entry.to_cstr().to_bytes().starts_with(variable.as_bytes());
-            if value.is_empty() || environment.iter().flatten().any(named) {
-                continue;
-            }
-            let mut entry = Line::<{ LONGEST + 16 }>::new();
-            entry.push(variable).push(value).push("\0");
-            let Some((place, rest)) = room.split_at_mut_checked(entry.as_bytes().len()) else {
-                break;
-            };
-            room = rest;
-            place.copy_from_slice(entry.as_bytes());
-            if let Some(slot) = environment.iter_mut().find(|slot| slot.is_none()) {
-                *slot = until_nul(place).map(ThinCStr::new);
-            }
-        }
-        Ok(None)
+        self.find_groups(user, name.as_bytes())
     }
 
     /// The group that was given; else those that the user is a member of.
@@ -157,6 +136,25 @@ impl Identity {
         } else {
             None
         })
+    }
+}
+
+/// Sets a variable that nobody has set; not to nothing.
+#[inline(never)]
+fn add(environment: &mut Environment, room: &mut &'static mut [u8], variable: &str, value: &[u8]) {
+    let named = |entry: &ThinCStr| entry.to_cstr().to_bytes().starts_with(variable.as_bytes());
+    if value.is_empty() || environment.iter().flatten().any(named) {
+        return;
+    }
+    // There is a slot for each, and room, of zeros.
+    let length = variable.len() + value.len() + 1;
+    let Some((place, rest)) = core::mem::take(room).split_at_mut_checked(length) else { return };
+    *room = rest;
+    for (place, byte) in place.iter_mut().zip(variable.as_bytes().iter().chain(value)) {
+        *place = *byte;
+    }
+    if let Some(slot) = environment.iter_mut().find(|slot| slot.is_none()) {
+        *slot = until_nul(place).map(ThinCStr::new);
     }
 }
 
