@@ -17,6 +17,7 @@ use syscalls::Errno;
 use crate::arch::{Strings, ThinCStr};
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
+use crate::ids::User;
 use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
@@ -95,22 +96,26 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
         skippable(Step::Workdir, || stand_in(directory, sealed))?;
     }
     // With which rights. From here on nothing is mounted any more.
+    give_up_rights(plan, user.as_ref())?;
+    // As what.
+    step(Step::Exec, || execute(plan, shared, environment))
+}
+
+/// In this order: the filter needs a right, the bounding set another, and so does who becomes
+/// somebody else, who then has none.
+fn give_up_rights(plan: &Plan, user: Option<&User>) -> Result<(), Error<'static>> {
     let mut capabilities = None;
     if let Some(privileges) = &plan.privileges {
         privileges::limit(privileges)?;
         capabilities = Some(privileges::bound(privileges)?);
     }
-    if let Some(user) = &user {
+    if let Some(user) = user {
         become_user(plan, Step::BecomeUser, user.uid, user.gid, user.groups())?;
         if user.uid != 0 {
             capabilities = capabilities.and(Some(0));
         }
     }
-    if let Some(left) = capabilities {
-        privileges::cut(left)?;
-    }
-    // As what.
-    step(Step::Exec, || execute(plan, shared, environment))
+    capabilities.map_or(Ok(()), privileges::cut)
 }
 
 /// Becomes somebody else, for whom the kernel has forgotten whom to end with.

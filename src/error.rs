@@ -133,7 +133,7 @@ pub enum Cause {
 pub struct Error<'a> {
     pub object: ThinCStr<'a>,
     /// The step, times `STEP`; plus an errno, or a refusal from `OURS` on.
-    code: u32,
+    pub code: u32,
 }
 
 const STEP: u32 = 1 << 16;
@@ -219,16 +219,7 @@ impl<'a> Error<'a> {
                 packed!("this is the host's tinyctr, which is no command of the image")
             }
             (Step::Workdir, Errno::EXDEV) => packed!("it leads out of the container"),
-            (Step::BecomeUser, Errno::EINVAL) => packed!(
-                "this id is not mapped into the container: a range of ids, which subuid(5) and \
-                 subgid(5) give and newuidmap(1) maps, would have it"
-            ),
-            (Step::BecomeUser, Errno::EPERM) => {
-                packed!("in this user namespace nobody may change ids or groups")
-            }
-            (Step::MapOwners, _) => packed!(
-                "owners are mapped since Linux 5.12, by file systems that can (mount_setattr(2))"
-            ),
+            (Step::BecomeUser | Step::MapOwners, _) => return self.experience_of_ids(errno),
             (Step::Filter, Errno::EACCES) => {
                 packed!("without no_new_privs a filter needs CAP_SYS_ADMIN: --seccomp=none")
             }
@@ -266,6 +257,21 @@ impl<'a> Error<'a> {
                 packed!("the caller ignores SIGCHLD, so how the command ended is lost")
             }
             (Step::Exec, errno) => return self.experience_of_exec(errno),
+            _ => return None,
+        })
+    }
+
+    fn experience_of_ids(&self, errno: Errno) -> Option<Packed> {
+        Some(match (self.step(), errno) {
+            (Step::MapOwners, _) => packed!(
+                "since Linux 5.12 root may map owners (CAP_SYS_ADMIN), on file systems that can: \
+                 mount_setattr(2)"
+            ),
+            (_, Errno::EINVAL) => packed!(
+                "this id is not mapped into the container: a range of ids, which subuid(5) and \
+                 subgid(5) give and newuidmap(1) maps, would have it"
+            ),
+            (_, Errno::EPERM) => packed!("in this user namespace nobody may change ids or groups"),
             _ => return None,
         })
     }

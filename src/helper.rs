@@ -11,8 +11,8 @@
 //!    the helper is gone, is told so on the way back and is not ended by SIGPIPE.
 //! 3. The helper is forked before anything is made whose last owner's death means something: it
 //!    would be an owner too.
-//! 4. It ends with its parent (SIGKILL), and is waited for before the child is: as long as it works,
-//!    the child's PID can't become somebody else's.
+//! 4. It ends with its parent (SIGKILL), and is waited for before the child is: as long as it
+//!    works, the child's PID can't become somebody else's.
 
 use core::ffi::CStr;
 use syscalls::Errno;
@@ -172,6 +172,8 @@ fn run(mut words: &[u8], pid: &CStr) -> Result<bool, Errno> {
     }
     let child = sys::fork()?;
     if child == 0 {
+        // It ends with us too. Who is set-user-ID forgets that, and is soon done.
+        sys::prctl_set_pdeathsig(libc::SIGKILL)?;
         let program = argv.first().copied().flatten().map_or(c"", ThinCStr::to_cstr);
         let _its_status_says_it = sys::execve(program, &argv, &[None]);
         sys::exit_group(1);

@@ -424,7 +424,7 @@ impl<'a> Options<'a> {
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
             Id::Hostname => self.hostname = Some(token.value),
             Id::Workdir => self.workdir = Some(token.value),
-            Id::User => self.user = Some(check_user(token.value)?),
+            Id::User => self.user = Some(check_user(token)?),
             Id::Env => check_variable(token.value)?,
             Id::Memory | Id::Cpus | Id::Pids => {
                 let [memory, cpus, pids] = &mut self.limits;
@@ -571,10 +571,10 @@ fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
     Step::to_skip(word.to_bytes()).map_or_else(|| refuse(word, Refusal::NoSuchStep), Ok)
 }
 
-fn check_user(user: &CStr) -> Result<&CStr, Error<'_>> {
-    let mut words = user.to_bytes().split(|&byte| byte == b':');
+fn check_user<'a>(token: &Token<'a>) -> Result<&'a CStr, Error<'a>> {
+    let mut words = token.value.to_bytes().split(|&byte| byte == b':');
     let wrong = words.next() == Some(b"") || words.next() == Some(b"") || words.next().is_some();
-    if wrong { refuse(c"--user", Refusal::NoSuchUserOption) } else { Ok(user) }
+    if wrong { refuse(token.written, Refusal::NoSuchUserOption) } else { Ok(token.value) }
 }
 
 fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {

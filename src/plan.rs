@@ -156,7 +156,7 @@ fn map_range<'a>(
         return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
     }
     if let (0, Root::Image(image)) = (process.euid, root) {
-        *tree = Some(step(Step::BindRoot, || sys::open_tree(image).on(image))?);
+        *tree = Some(step(Step::MapOwners, || sys::open_tree(image).on(image))?);
     }
     let map = |object, map| Job { step: Step::MapIds, object, work: Work::Map(map) };
     let jobs = [

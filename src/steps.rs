@@ -401,8 +401,8 @@ pub const LESSONS: &[Lesson; 45] = &[
         packed!(
             "find user",
             "",
-            "Names are the image's: its own passwd(5) and group(5) say which numbers they are. They \
-             are read from inside, where no link of theirs leads to the host's.",
+            "Names are the image's: its own passwd(5) and group(5) say which numbers they are. \
+             They are read from inside, where no link of theirs leads to the host's.",
             "",
         ),
     ),

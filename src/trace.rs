@@ -207,7 +207,8 @@ macro_rules! named {
         const NAMED: &[(Sysno, u32)] = &[$($((Sysno::$call, $value as u32)),+),*];
 
         /// In the order of `NAMED`.
-        const NAMES: &[u8] = concat!($($(stringify!($name) $(, "|", stringify!($more))*, "\x1f"),+),*).as_bytes();
+        const NAMES: &[u8] =
+            concat!($($(stringify!($name) $(, "|", stringify!($more))*, "\x1f"),+),*).as_bytes();
     };
 }
 

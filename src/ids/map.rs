@@ -73,11 +73,14 @@ impl Maps {
                 return Ok(None);
             }
             id.push_decimal(process.euid.into());
-            let _nameless = each_range(c"/etc/passwd", &mut |user, number, _| {
+            let _nameless = each_range(c"/etc/passwd", false, &mut |user, number, _| {
                 if number == process.euid && name.as_bytes().is_empty() {
                     name.push(user);
                 }
             });
+            if name.as_bytes().is_empty() {
+                name.set(id.as_bytes());
+            }
             search.names = [name.as_bytes(), id.as_bytes()];
         }
         let mut maps = Maps { uid: Map::new(), gid: Map::new() };
@@ -125,7 +128,7 @@ impl Search<'_> {
             map.push(directory.to_bytes()).push(program);
             extent(map, b"\0", [0, own, 1]);
         }
-        let found = each_range(file, &mut |name, start, length| {
+        let found = each_range(file, true, &mut |name, start, length| {
             if !self.names.contains(&name) || left == 0 {
             } else if self.directory.is_none() {
                 if start >= RANGE && length >= RANGE {
@@ -150,8 +153,13 @@ impl Search<'_> {
 /// The first range from `FIRST` on beyond all users, groups and ranges of this host.
 fn beyond_everybody() -> Result<u32, Fault<'static>> {
     let mut start = FIRST;
-    for file in [c"/etc/passwd", c"/etc/group", c"/etc/subuid", c"/etc/subgid"] {
-        let read = each_range(file, &mut |_, first, count| {
+    for (file, ranges) in [
+        (c"/etc/passwd", false),
+        (c"/etc/group", false),
+        (c"/etc/subuid", true),
+        (c"/etc/subgid", true),
+    ] {
+        let read = each_range(file, ranges, &mut |_, first, count| {
             if first < LAST + RANGE {
                 start = start.max((first + count).next_multiple_of(RANGE));
             }
@@ -164,23 +172,25 @@ fn beyond_everybody() -> Result<u32, Fault<'static>> {
     if start <= LAST { Ok(start) } else { Err(Errno::EDQUOT).on(c"/etc/subuid") }
 }
 
-/// Gives each range of subuid(5), or user of passwd(5), or group of group(5): the name, the first
-/// id, and how many.
+/// Gives each range of subuid(5), or else each user of passwd(5) or group of group(5): the name, the
+/// first id, and how many.
 #[inline(never)]
-fn each_range(file: &CStr, take: &mut dyn FnMut(&[u8], u32, u32)) -> Result<(), Errno> {
+fn each_range(
+    file: &CStr,
+    ranges: bool,
+    take: &mut dyn FnMut(&[u8], u32, u32),
+) -> Result<(), Errno> {
     let (mut name, mut start) = (Line::<LONGEST>::new(), None);
     each_word(file, &mut |column, word, _| match column {
-        0 => {
-            name.clear();
-            name.push(word);
-        }
+        0 => name.set(word),
         1 => start = number(word),
         2 => {
-            if let Some(id) = number(word) {
-                let (start, count) = start.map_or((id, 1), |start| (start, id));
-                if count > 0 && start.checked_add(count).is_some() {
-                    take(name.as_bytes(), start, count);
-                }
+            let id = number(word);
+            let (start, count) = if ranges { (start, id) } else { (id, Some(1)) };
+            if let (Some(start), Some(count @ 1..)) = (start, count)
+                && start.checked_add(count).is_some()
+            {
+                take(name.as_bytes(), start, count);
             }
         }
         _ => {}

@@ -9,12 +9,12 @@ mod rehearsal;
 mod watch;
 
 use core::convert::Infallible;
-use core::ffi::{CStr, c_void};
+use core::ffi::{CStr, c_char, c_void};
 use core::mem::{MaybeUninit, size_of_val, transmute};
 use core::slice;
 use syscalls::{Errno, Sysno, syscall};
 
-use crate::arch::{self, Strings};
+use crate::arch::{self, Strings, ThinCStr};
 use crate::error::Error;
 use crate::flags::{Clone, Ended, Lock, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
@@ -200,22 +200,33 @@ pub fn tell(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     unsafe { enter(call!(Open, write, Fd(fd), Bytes(bytes), Unsigned(bytes.len()))) }
 }
 
-/// Tells what became of something, by `write`, to who has our memory, or had it when we were forked.
+/// Tells what became of something, by `write`, to who has our memory, or had it when we were
+/// forked: two words.
 pub fn tell_outcome(fd: i32, outcome: &Result<(), Error<'static>>) -> Result<usize, Errno> {
-    let (start, size) = (&raw const *outcome, size_of_val(outcome));
-    // SAFETY: the bytes of two words, of which nothing is left out.
-    tell(fd, unsafe { slice::from_raw_parts(start.cast(), size) })
+    let words = outcome
+        .err()
+        .map_or([0; 2], |error| [error.object.to_cstr().as_ptr() as usize, error.code as usize]);
+    // SAFETY: the bytes of two words.
+    tell(fd, unsafe { slice::from_raw_parts(words.as_ptr().cast(), size_of_val(&words)) })
 }
 
 /// What was told so. `ESRCH` where nobody is left who could.
 pub fn hear_outcome(fd: i32) -> Result<Result<(), Error<'static>>, Errno> {
-    let mut outcome = Ok(());
-    let (start, size) = (&raw mut outcome, size_of_val(&outcome));
-    // SAFETY: the bytes of a variable that is ours alone. What is written there is a value of its
-    // type, whole, since a pipe takes so little at once (pipe(7)); and what that points to is a
-    // static of this very program.
-    let read = read(fd, unsafe { slice::from_raw_parts_mut(start.cast(), size) })?;
-    if read.len() == size { Ok(outcome) } else { Err(Errno::ESRCH) }
+    let mut words = [0_usize; 2];
+    let size = size_of_val(&words);
+    // SAFETY: the bytes of two words, which are ours alone.
+    let bytes = unsafe { slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size) };
+    if read(fd, bytes)?.len() < size {
+        return Err(Errno::ESRCH); // a pipe takes so little at once or not at all (pipe(7))
+    }
+    let [object, code] = words;
+    if object == 0 {
+        return Ok(Ok(()));
+    }
+    // SAFETY: `tell_outcome` wrote it, in a copy of this very memory, where what an error of that
+    // lifetime is about is a static of this program, and never changes.
+    let object = unsafe { CStr::from_ptr(object as *const c_char) };
+    Ok(Err(Error { object: ThinCStr::new(object), code: code as u32 }))
 }
 
 /// `write` until all of it is written; a signal in between is no error.
@@ -457,7 +468,7 @@ pub fn mount_setattr(path: &CStr, flags: MountAttr) -> Result<(), Errno> {
     unsafe { act(call) }
 }
 
-/// `mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, {attr_set=flags, userns_fd=namespace}, 32)`,
+/// `mount_setattr(tree, "", AT_EMPTY_PATH|AT_RECURSIVE, {attr_set=flags, userns_fd=namespace}, 32)`,
 /// [mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html): the same, of a
 /// tree of mounts that is nowhere yet; owners of files are mapped as that user namespace says.
 pub fn mount_setattr_of(tree: i32, flags: MountAttr, namespace: i32) -> Result<(), Errno> {
