@@ -155,13 +155,14 @@ fn map_range<'a>(
     if script {
         return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
     }
-    if let (0, Root::Image(image)) = (process.euid, root) {
+    let is_root = process.euid == 0;
+    if let (true, Root::Image(image)) = (is_root, root) {
         *tree = Some(step(Step::MapOwners, || sys::open_tree(image).on(image))?);
     }
     let map = |object, map| Job { step: Step::MapIds, object, work: Work::Map(map) };
     let jobs = [
-        map(c"uid_map", maps.uid.as_bytes()),
-        map(c"gid_map", maps.gid.as_bytes()),
+        map(if is_root { c"uid_map" } else { c"newuidmap" }, maps.uid.as_bytes()),
+        map(if is_root { c"gid_map" } else { c"newgidmap" }, maps.gid.as_bytes()),
         Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(*tree) },
     ];
     Helper::start(&jobs).map(Some)

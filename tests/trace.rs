@@ -39,6 +39,13 @@ fn a_sealed_run_is_told_as_strace_tells_it() {
 }
 
 #[test]
+fn a_run_with_a_helper_is_told_as_strace_tells_it() {
+    let ns = "--ns=uts,pid,mnt,ipc,cgroup,user";
+    same_as_strace(&["-q", ns, "-u", "5:6", image_name(), "true"]);
+    same_as_strace(&["-q", "--bare", ns, image_name(), "true"]);
+}
+
+#[test]
 fn a_run_on_the_hosts_own_root_is_told_as_strace_tells_it() {
     same_as_strace(&["--verbose", "/", "true"]);
     same_as_strace(&["--ns", "none", "/", "sh", "-c", "exit 3"]);
@@ -156,12 +163,19 @@ fn from_strace(text: &str) -> Vec<Call> {
     lines.remove(0); // strace's own execve of tinyctr
     let mut calls = Vec::new();
     let mut became = false;
+    let mut helper = 0;
     for (pid, line) in lines {
-        if pid != parent && became {
-            continue; // the command's own
-        }
-        let call = call(if pid == parent { "parent" } else { "child" }, &line);
+        let who = match pid {
+            _ if pid == parent => "parent",
+            _ if pid == helper => "helper",
+            _ if became => continue, // the command's own
+            _ => "child",
+        };
+        let call = call(who, &line);
         became |= call.text.starts_with("execve(") && call.result == "0";
+        if call.text.starts_with("fork(") {
+            helper = call.result.parse().expect("a pid");
+        }
         calls.push(call);
     }
     without_pids(calls)
@@ -175,6 +189,7 @@ fn from_trace(text: &str) -> Vec<Call> {
         let (who, rest) = match line.split_at_checked(9) {
             Some(("parent   ", rest)) => ("parent", rest),
             Some(("child    ", rest)) => ("child", rest),
+            Some(("helper   ", rest)) => ("helper", rest),
             _ => continue,
         };
         if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
@@ -231,17 +246,38 @@ fn shown(call: &str) -> String {
     out.trim_end().to_owned()
 }
 
-/// The child's pid, wherever it stands, made equal.
+/// The pids of child and helper, wherever they stand, made equal; and what the helper does, at the
+/// same time as the others, put behind what they do.
 fn without_pids(mut calls: Vec<Call>) -> Vec<Call> {
-    let pid = calls.iter().find(|call| call.text.starts_with("clone("));
-    if let Some(pid) = pid.map(|call| call.result.clone()) {
+    let made_by = |maker: &str| {
+        let made = calls.iter().find(|call| call.text.starts_with(maker));
+        made.map(|call| call.result.clone())
+    };
+    // A rehearsal doesn't tell what clone has returned; but the child says it to its helper.
+    let said = calls.iter().find(|call| call.text.contains("\"/proc/self\""));
+    let said = said.and_then(|call| call.text.split('"').nth(3).map(str::to_owned));
+    for pid in [made_by("clone("), made_by("fork("), said].into_iter().flatten() {
+        if !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let length = pid.len().to_string();
         for call in &mut calls {
-            call.text = call.text.replace(&format!("wait4({pid},"), "wait4(PID,");
+            for (before, after) in [("wait4(", ","), ("/proc/", "/"), ("\"", "\"")] {
+                let named = format!("{before}{pid}{after}");
+                if call.text.contains(&named) {
+                    call.text = call.text.replace(&named, &format!("{before}PID{after}"));
+                    call.text = call.text.replace(&format!(", {length})"), ", LENGTH)");
+                    if call.result == length {
+                        call.result = "LENGTH".into();
+                    }
+                }
+            }
             if call.result == pid {
                 call.result = "PID".into();
             }
         }
     }
+    calls.sort_by_key(|call| call.who == "helper");
     calls
 }
 
@@ -274,11 +310,23 @@ fn a_trace_in_a_file_is_the_trace_on_stderr() {
 /// The file takes a number of its own; and in a rehearsal so do directories.
 fn without_fds(mut calls: Vec<Call>) -> Vec<Call> {
     for call in &mut calls {
-        let is_fd = ["close(", "fchdir(", "ppoll(", "pipe2(", "write(", "read(", "openat("].iter();
+        let is_fd = [
+            "close(",
+            "fchdir(",
+            "ppoll(",
+            "pipe2(",
+            "write(",
+            "read(",
+            "openat(",
+            "open_tree(",
+            "move_mount(",
+            "mount_setattr(",
+        ]
+        .iter();
         if is_fd.clone().any(|name| call.text.starts_with(name)) {
             call.text.retain(|letter| !letter.is_ascii_digit());
         }
-        if call.text.starts_with("openat(") {
+        if call.text.starts_with("open") {
             call.result.clear();
         }
     }

@@ -161,9 +161,10 @@ fn with_a_range_files_are_owned_by_its_ids_outside_and_terminals_by_tty() {
     let ordinary = Ordinary::new();
     ordinary.gives_range();
     let script = "touch /by-root /by-user && chown 1000:2000 /by-user && stat -c %u:%g / /by-user
-        grep -o 'gid=[0-9]*' /proc/mounts; grep Groups: /proc/self/status | tr -s '\\t ' :";
+        sed -n 's/^devpts .*,\\(gid=[0-9]*\\).*/\\1/p' /proc/mounts
+        grep Groups: /proc/self/status | tr -d '\\t '";
     let said = stdout(&mut ordinary.tinyctr([ordinary.image(), "sh", "-c", script]));
-    assert_eq!(said.lines().collect::<Vec<_>>(), ["0:0", "1000:2000", "gid=300004", "Groups::"]);
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["0:0", "1000:2000", "gid=300004", "Groups:"]);
     assert_eq!(owner(&ordinary.image.join("by-root")), (USER, USER));
     assert_eq!(owner(&ordinary.image.join("by-user")), (200_999, 301_999));
     let said = stdout(&mut ordinary.tinyctr(["-u", "5:6", ordinary.image(), "sh", "-c", "id -u"]));
@@ -174,8 +175,7 @@ fn with_a_range_files_are_owned_by_its_ids_outside_and_terminals_by_tty() {
 fn nonsense_in_subuid_maps_nothing() {
     require!(is_root() && can_contain(), NEEDS_ROOT);
     let ordinary = Ordinary::new();
-    for range in
-        ["0", "-1", "4294967295", "99999999999999999999", "", " 1", "0x10", "1:2:3", "\0", "1\n:1"]
+    for range in ["0", "-1", "4294967295", "99999999999999999999", "", " 1", "0x10", "1:2:3", "\0"]
     {
         let line = format!("::::\n{USER}\n{USER}:\n{USER}:200000:{range}\n:0:9\n{USER}:a:9\n");
         ordinary.write("subuid", &line);
@@ -201,13 +201,13 @@ fn a_helper_that_fails_is_an_error_that_names_the_step() {
     let ordinary = Ordinary::new();
     ordinary.gives_range();
     let script = "echo '#!/bin/false' > etc/no; chmod 755 etc/no; mount --bind etc/no";
-    for (program, map) in [("newuidmap", "uid_map"), ("newgidmap", "gid_map")] {
+    for program in ["newuidmap", "newgidmap"] {
         let mut command = ordinary.after(
             &format!("{script} /usr/bin/{program};"),
             ["./tinyctr", ordinary.image(), "true"],
         );
         let failed = fails(&mut command, 125);
-        assert_eq!(failed.told(), ("map ids", map, "it failed"));
+        assert_eq!(failed.told(), ("map ids", program, "it failed"));
         assert!(failed.hint.expect("a hint").contains("set-user-ID"));
     }
 }
