@@ -18,7 +18,6 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::{ThinCStr, until_nul};
-use crate::buf::Line;
 use crate::error::{Error, On, Refusal};
 use crate::flags::{Ended, MountAttr, O};
 use crate::steps::Step;
@@ -35,7 +34,7 @@ pub struct Job<'a> {
 
 #[derive(Clone, Copy)]
 pub enum Work<'a> {
-    /// Writes this to `object`, a file of the child's in /proc; or, where it begins with a `/`, as
+    /// Writes this to `object`, a file of the child's in /proc, where the helper stands; or, where it begins with a `/`, as
     /// no map does, has a program do so (`Run`).
     Map(&'a [u8]),
     /// Runs a program, which has to succeed: its path and its arguments, each with NUL behind it.
@@ -108,14 +107,7 @@ impl Helper {
     /// sees that it is gone.
     fn serve(&self, jobs: &[Job]) -> ! {
         let mut pid: Pid = [0; _];
-        let mut called = || {
-            sys::prctl_set_pdeathsig(libc::SIGKILL)?;
-            // If the parent had died before, there is no child, and we read the end of the pipe.
-            sys::close_end(self.there[1])?;
-            let (_nul, room) = pid.split_last_mut().unwrap_or((&mut 0, &mut []));
-            Ok(!sys::read(self.there[0], room)?.is_empty())
-        };
-        if called() == Ok::<_, Errno>(true) {
+        if let Ok(true) = self.is_called(&mut pid) {
             let pid = until_nul(&pid).unwrap_or(c"");
             let mut outcome = Ok(());
             for job in jobs {
@@ -124,6 +116,20 @@ impl Helper {
             let _gone = sys::tell_outcome(self.back[1], &outcome);
         }
         sys::exit_group(0)
+    }
+
+    /// Waits for the child's word, and goes where it is in /proc.
+    fn is_called(&self, pid: &mut Pid) -> Result<bool, Errno> {
+        sys::prctl_set_pdeathsig(libc::SIGKILL)?;
+        // If the parent had died before, there is no child, and we read the end of the pipe.
+        sys::close_end(self.there[1])?;
+        let (_nul, room) = pid.split_last_mut().unwrap_or((&mut 0, &mut []));
+        if sys::read(self.there[0], room)?.is_empty() {
+            return Ok(false);
+        }
+        sys::chdir(c"/proc")?;
+        sys::chdir(until_nul(pid).unwrap_or(c""))?;
+        Ok(true)
     }
 }
 
@@ -140,26 +146,15 @@ impl Job<'_> {
     fn attempt(&self, pid: &CStr) -> Result<bool, Errno> {
         match self.work {
             Work::Run(words) | Work::Map(words @ [b'/', ..]) => return run(words, pid),
-            Work::Map(content) => {
-                let file = open_of(pid, self.object, O::WRONLY | O::CLOEXEC)?;
-                sys::write(file, content)?;
-            }
+            Work::Map(content) => sys::write_file(sys::AT_FDCWD, self.object, content)?,
             Work::MapOwners(None) => {}
             Work::MapOwners(Some(tree)) => {
-                let namespace = open_of(pid, c"ns/user", O::CLOEXEC)?;
+                let namespace = sys::openat(sys::AT_FDCWD, c"ns/user", O::CLOEXEC)?;
                 sys::mount_setattr_of(tree, MountAttr::IDMAP, namespace)?;
             }
         }
         Ok(true)
     }
-}
-
-/// Opens a file of the child's in /proc.
-#[inline(never)]
-fn open_of(pid: &CStr, file: &CStr, flags: O) -> Result<i32, Errno> {
-    let mut path = Line::<64>::new();
-    path.push("/proc/").push(pid.to_bytes()).push("/").push(file.to_bytes()).push("\0");
-    sys::openat(sys::AT_FDCWD, path.as_cstr().unwrap_or(c""), flags)
 }
 
 fn run(mut words: &[u8], pid: &CStr) -> Result<bool, Errno> {

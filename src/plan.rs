@@ -10,7 +10,7 @@ use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::Clone;
 use crate::helper::{Helper, Job, Work};
-use crate::ids::{self, Identity, Maps};
+use crate::ids::{self, Identity, Maps, One};
 use crate::mounts::Mounts;
 use crate::options::{DryRun, Options, Profile};
 use crate::privileges::Privileges;
@@ -41,7 +41,7 @@ pub enum Root<'a> {
 pub struct Plan<'a> {
     pub namespaces: Clone,
     /// In a user namespace of our own where one id each is mapped: which.
-    pub maps: Option<Maps>,
+    pub maps: Option<One>,
     /// Who maps a range of them, from outside.
     pub helper: Option<Helper>,
     /// A copy of the image's mounts, which are nowhere yet: where the helper maps their owners.
@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
         if namespaces.contains(Clone::NEWUSER) {
             helper = map_range(options, root, process, &mut tree)?;
             if helper.is_none() {
-                maps = Some(Maps::of_one(process));
+                maps = Some(One::of_caller(process));
             }
         }
         let tty_group = maps.is_none();
@@ -151,7 +151,10 @@ fn map_range<'a>(
     if sys::skips(Step::MapIds) || script && process.euid != 0 {
         return Ok(None); // for a script: what unshare(1) does
     }
-    let Some(maps) = step(Step::MapIds, || Maps::of_range(process))? else { return Ok(None) };
+    let mut maps = Maps::none();
+    if !step(Step::MapIds, || maps.find(process))? {
+        return Ok(None);
+    }
     if script {
         return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
     }

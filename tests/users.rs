@@ -444,14 +444,15 @@ fn hostile_files_are_read_to_their_end_or_refused() {
         let failed = fails(&mut tinyctr(["-u", "alice", text(&image), "true"]), 125);
         assert_eq!(failed.told(), ("find user", "/etc/passwd", cause));
     };
-    // Long lines, NULs, nothing but colons; and then what is looked for.
-    let long = "y".repeat(1 << 20);
-    let odd = format!("{long}:x:{long}:0::/:/\nalice\0:x:5:5::/:/\n{}\n", ":".repeat(99_999));
-    fs::write(&passwd, format!("{odd}alice:x:1000:1001::/h\0z:{long}\n")).expect("it is a copy");
-    assert_eq!(
-        who(&image, &["-u", "alice"]).replace(" 10 44 50", ""),
-        "1000 1001 1001 HOME=/h LOGNAME=alice USER=alice"
-    );
+    // NULs, nothing but colons, the longest line; and then what is looked for.
+    let odd = format!("\0\nalice\0:x:5:5::/:/\n{}\nalice\n:x:7:7\n", ":".repeat(4096));
+    let entry = format!("alice:x:1000:1001::/h\0z:/bin/{}\n", "z".repeat(4000));
+    fs::write(&passwd, odd.clone() + &entry).expect("it is a copy");
+    let who_it_is = who(&image, &["-u", "alice"]);
+    assert!(who_it_is.starts_with("1000 1001 1001 10 44 50 HOME=/h LOGNAME=alice SHELL=/bin/zz"));
+    // One byte more, and what stands behind it could be anything.
+    fs::write(&passwd, format!("{odd}{}\n{entry}", "y".repeat(4097))).expect("it is a copy");
+    fails_with("EFBIG (File too large)");
     // A hole of a terabyte.
     let file = fs::File::create(&passwd).expect("it is a copy");
     file.set_len(1 << 40).expect("a sparse file");

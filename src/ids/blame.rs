@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use super::words::says;
+use super::lines::each_line;
 use crate::error::{Cause, Error, Refusal};
 use crate::steps::Step;
 
@@ -12,23 +12,23 @@ pub const WANTED: &CStr = c"user namespace";
 
 const MOUNTS: &CStr = c"/proc/self/mountinfo";
 
-/// What may forbid them: its file, what that says where it does, and what it is called.
+/// What may forbid them: its file, a line of that where it does, and what it is called.
 const SUSPECTS: [(&CStr, &[u8], &CStr, Refusal); 4] = [
     (
         c"/proc/sys/user/max_user_namespaces",
-        b"\n0\n",
+        b"0",
         c"user.max_user_namespaces",
         Refusal::ForbiddenByLimit,
     ),
     (
         c"/proc/sys/kernel/unprivileged_userns_clone",
-        b"\n0\n",
+        b"0",
         c"kernel.unprivileged_userns_clone",
         Refusal::ForbiddenToUsers,
     ),
     (
         c"/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        b"\n1\n",
+        b"1",
         c"kernel.apparmor_restrict_unprivileged_userns",
         Refusal::ForbiddenByAppArmor,
     ),
@@ -45,12 +45,18 @@ pub fn blamed<'a>(error: &Error<'a>) -> Error<'a> {
     if !(step == Step::Clone && object == WANTED || step == Step::MapIds) {
         return *error;
     }
-    // In a chroot the root is no mount: none is at `/`.
-    if says(MOUNTS, b" - ") && !says(MOUNTS, b" / r") {
+    // In a chroot the root is no mount: none is at `/`, which is the fifth word.
+    let mut rooted = false;
+    let read = each_line(MOUNTS, &mut |line| {
+        rooted |= line.split(|&byte| byte == b' ').nth(4) == Some(b"/");
+    });
+    if read.is_ok() && !rooted {
         return Error::refused(step, c"chroot", Refusal::ForbiddenByChroot);
     }
     for (file, no, name, why) in SUSPECTS {
-        if says(file, no) {
+        let mut forbids = false;
+        let _not_there = each_line(file, &mut |line| forbids |= line == no);
+        if forbids {
             return Error::refused(step, name, why);
         }
     }

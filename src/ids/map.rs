@@ -5,9 +5,9 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use super::words::{LONGEST, each_word, number, says};
+use super::lines::{each_line, number, word};
 use crate::arch::Process;
-use crate::buf::Line;
+use crate::buf::{Buffer, Line};
 use crate::error::{Fault, On};
 use crate::sys;
 
@@ -15,10 +15,16 @@ use crate::sys;
 /// that program's command line, each with NUL behind it, an empty one for the PID.
 type Map = Line<224>;
 
-/// Of users, and of groups.
+/// Of users, and of groups: a range.
 pub struct Maps {
     pub uid: Map,
     pub gid: Map,
+}
+
+/// The same, of one id each.
+pub struct One {
+    uid: Line<32>,
+    gid: Line<32>,
 }
 
 /// How many ids a range of root's has: enough for every image.
@@ -32,45 +38,54 @@ const LAST: u32 = 0x7fff_0000;
 /// Ranges beside our own id: kernels before 4.15 take five lines.
 const RANGES: u32 = 4;
 
-/// Where newuidmap(1) may be.
-const DIRECTORIES: [&CStr; 3] = [c"/usr/bin/", c"/usr/local/bin/", c"/run/wrappers/bin/"];
-
 /// Whose ranges we look for, and how they become a map.
 struct Search<'a> {
     names: [&'a [u8]; 2],
-    /// That of the programs. `None`: we are root, and need none.
-    directory: Option<&'a CStr>,
+    /// We may write maps by ourselves.
+    is_root: bool,
 }
 
-impl Maps {
+impl One {
     /// Inside 0, outside the caller's own.
-    pub fn of_one(process: &Process) -> Maps {
-        let mut maps = Maps { uid: Map::new(), gid: Map::new() };
+    pub fn of_caller(process: &Process) -> One {
+        let mut maps = One { uid: Line::new(), gid: Line::new() };
         extent(&mut maps.uid, b" ", [0, process.euid, 1]);
         extent(&mut maps.gid, b" ", [0, process.egid, 1]);
         maps
     }
 
-    /// A range for the caller's container, where there is one for him.
+    /// By the child: it becomes root. Without privilege a gid map is accepted only after
+    /// setgroups(2) was given up for good: else a process could drop a group that denies it
+    /// something (CVE-2014-8989).
+    pub fn write(&self) -> Result<(), Fault<'static>> {
+        put(c"/proc/self/setgroups", b"deny")?;
+        put(c"/proc/self/uid_map", self.uid.as_bytes())?;
+        put(c"/proc/self/gid_map", self.gid.as_bytes())
+    }
+}
+
+impl Maps {
+    pub const fn none() -> Maps {
+        Maps { uid: Map::new(), gid: Map::new() }
+    }
+
+    /// Looks for a range for the caller's container. False where there is none for him.
     #[inline(never)] // a large frame, and not on the way to the wait
-    pub fn of_range(process: &Process) -> Result<Option<Maps>, Fault<'static>> {
-        let (mut name, mut id) = (Line::<LONGEST>::new(), Line::<12>::new());
-        let mut search = Search { names: [b"root", b"containers"], directory: None };
-        if process.euid == 0 {
+    pub fn find(&mut self, process: &Process) -> Result<bool, Fault<'static>> {
+        let (mut name, mut id) = (Line::<64>::new(), Line::<12>::new());
+        let mut search = Search { names: [b"root", b"containers"], is_root: process.euid == 0 };
+        if search.is_root {
             // In somebody else's user namespace there may be nobody but us.
-            if !says(c"/proc/self/uid_map", b" 4294967295\n") {
-                return Ok(None);
+            let mut all = false;
+            let map = c"/proc/self/uid_map";
+            each_line(map, &mut |line| all |= line.ends_with(b" 4294967295")).on(map)?;
+            if !all {
+                return Ok(false);
             }
         } else {
-            let there = |directory: &&&CStr| {
-                let mut path = Line::<32>::new();
-                path.push(directory.to_bytes()).push("newuidmap\0");
-                sys::exists(path.as_cstr().unwrap_or(c"")).is_ok()
-            };
-            search.directory = DIRECTORIES.iter().find(there).copied();
             // Who can't gain privileges by execve can't by theirs.
-            if search.directory.is_none() || sys::prctl_get_no_new_privs() {
-                return Ok(None);
+            if sys::exists(c"/usr/bin/newuidmap").is_err() || sys::prctl_get_no_new_privs() {
+                return Ok(false);
             }
             id.push_decimal(process.euid.into());
             let _nameless = each_range(c"/etc/passwd", false, &mut |user, number, _| {
@@ -83,19 +98,13 @@ impl Maps {
             }
             search.names = [name.as_bytes(), id.as_bytes()];
         }
-        let mut maps = Maps { uid: Map::new(), gid: Map::new() };
-        let all = search.fill(&mut maps.uid, c"/etc/subuid", "newuidmap\0\0", process.euid)?
-            && search.fill(&mut maps.gid, c"/etc/subgid", "newgidmap\0\0", process.egid)?;
-        Ok(all.then_some(maps))
-    }
-
-    /// By the child, one id: it becomes root. Without privilege a gid map is accepted only after
-    /// setgroups(2) was given up for good: else a process could drop a group that denies it
-    /// something (CVE-2014-8989).
-    pub fn write(&self) -> Result<(), Fault<'static>> {
-        put(c"/proc/self/setgroups", b"deny")?;
-        put(c"/proc/self/uid_map", self.uid.as_bytes())?;
-        put(c"/proc/self/gid_map", self.gid.as_bytes())
+        Ok(search.fill(&mut self.uid, c"/etc/subuid", "/usr/bin/newuidmap\0\0", process.euid)?
+            && search.fill(
+                &mut self.gid,
+                c"/etc/subgid",
+                "/usr/bin/newgidmap\0\0",
+                process.egid,
+            )?)
     }
 }
 
@@ -106,7 +115,7 @@ fn put(file: &'static CStr, content: &[u8]) -> Result<(), Fault<'static>> {
 
 /// Appends a line of a map: the first id inside, the first outside, and how many.
 #[inline(never)]
-fn extent(map: &mut Map, between: &[u8], numbers: [u32; 3]) {
+fn extent(map: &mut Buffer, between: &[u8], numbers: [u32; 3]) {
     for number in numbers {
         map.push_decimal(number.into()).push(between);
     }
@@ -118,19 +127,19 @@ impl Search<'_> {
     #[inline(never)]
     fn fill(
         &self,
-        map: &mut Map,
+        map: &mut Buffer,
         file: &'static CStr,
         program: &str,
         own: u32,
     ) -> Result<bool, Fault<'static>> {
         let (mut count, mut left) = (1, RANGES);
-        if let Some(directory) = self.directory {
-            map.push(directory.to_bytes()).push(program);
+        if !self.is_root {
+            map.push(program);
             extent(map, b"\0", [0, own, 1]);
         }
         let found = each_range(file, true, &mut |name, start, length| {
             if !self.names.contains(&name) || left == 0 {
-            } else if self.directory.is_none() {
+            } else if self.is_root {
                 if start >= RANGE && length >= RANGE {
                     left = 0;
                     extent(map, b" ", [0, start, RANGE]);
@@ -141,7 +150,7 @@ impl Search<'_> {
                 count += length;
             }
         });
-        if self.directory.is_none() && left != 0 {
+        if self.is_root && left != 0 {
             extent(map, b" ", [0, beyond_everybody()?, RANGE]);
             return Ok(true);
         }
@@ -180,19 +189,19 @@ fn each_range(
     ranges: bool,
     take: &mut dyn FnMut(&[u8], u32, u32),
 ) -> Result<(), Errno> {
-    let (mut name, mut start) = (Line::<LONGEST>::new(), None);
-    each_word(file, &mut |column, word, _| match column {
-        0 => name.set(word),
-        1 => start = number(word),
-        2 => {
-            let id = number(word);
-            let (start, count) = if ranges { (start, id) } else { (id, Some(1)) };
-            if let (Some(start), Some(count @ 1..)) = (start, count)
-                && start.checked_add(count).is_some()
-            {
-                take(name.as_bytes(), start, count);
-            }
+    each_line(file, &mut |line| {
+        let mut rest = line;
+        let name = word(&mut rest);
+        let (start, count) = if ranges {
+            (number(&mut rest), number(&mut rest))
+        } else {
+            word(&mut rest);
+            (number(&mut rest), Some(1))
+        };
+        if let (Some(start), Some(count @ 1..)) = (start, count)
+            && start.checked_add(count).is_some()
+        {
+            take(name, start, count);
         }
-        _ => {}
     })
 }

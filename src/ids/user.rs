@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use super::words::{LONGEST, each_word, number};
+use super::lines::{each_line, number, word};
 use crate::arch::{ThinCStr, until_nul};
 use crate::buf::Line;
 use crate::error::{Error, Fault, On, Refusal};
@@ -23,8 +23,11 @@ pub struct Identity {
     pub room: Cell<&'static mut [u8]>,
 }
 
-/// Enough for the four variables.
-pub const ROOM: usize = 4 * (LONGEST + 16);
+/// Of a user: useradd(8) takes 32 bytes.
+const NAME: usize = 255;
+
+/// Enough for the four variables: a line of passwd(5), and its name twice.
+pub const ROOM: usize = 5120;
 
 /// How many they are.
 pub const VARIABLES: usize = 4;
@@ -63,79 +66,60 @@ impl Identity {
         user: &mut User,
         environment: &mut Environment,
     ) -> Result<Option<Refusal>, Fault<'static>> {
-        let (mut name, mut room) = (Line::<LONGEST>::new(), self.room.take());
+        let (mut name, mut room) = (Line::<NAME>::new(), self.room.take());
         let mut set = |variable: &str, value: &[u8]| add(environment, &mut room, variable, value);
-        let wanted = number(self.user);
-        let (mut found, mut over, mut fits) = (false, false, false);
-        let read = each_word(PASSWD, &mut |column, word, ends| {
-            let id = number(word);
-            match column {
-                _ if over => return,
-                0 => {
-                    name.set(word);
-                    fits = wanted.is_some() || word == self.user;
-                }
-                2 => {
-                    user.uid = id.unwrap_or(0);
-                    fits &= id.is_some() && (wanted.is_none() || id == wanted);
-                }
-                3 => {
-                    user.gid = id.unwrap_or(0);
-                    found = fits && id.is_some();
-                }
-                5 if found => set("HOME=", word),
-                6 if found => set("SHELL=", word),
-                _ => {}
-            }
-            over = found && ends;
+        let wanted = number(&mut &*self.user);
+        let mut found = false;
+        let read = each_line(PASSWD, &mut |line| {
+            let mut rest = line;
+            let its = word(&mut rest);
+            word(&mut rest);
+            let ids = (number(&mut rest), number(&mut rest));
+            let fits = if wanted.is_some() { ids.0 == wanted } else { its == self.user };
+            let (false, true, (Some(uid), Some(gid))) = (found, fits, ids) else { return };
+            found = true;
+            (user.uid, user.gid) = (uid, gid);
+            name.push(its);
+            word(&mut rest);
+            set("HOME=", word(&mut rest));
+            set("SHELL=", rest);
         });
         where_needed(read, wanted.is_none()).on(PASSWD)?;
         if !found {
             let Some(uid) = wanted else { return Ok(Some(Refusal::NoSuchUser)) };
-            (user.uid, user.gid) = (uid, 0);
-            name.clear();
+            user.uid = uid;
         }
-        for (variable, value) in
-            [("HOME=", &b"/"[..]), ("USER=", name.as_bytes()), ("LOGNAME=", name.as_bytes())]
-        {
-            set(variable, value);
-        }
+        set("HOME=", b"/");
+        set("USER=", name.as_bytes());
+        set("LOGNAME=", name.as_bytes());
         self.find_groups(user, name.as_bytes())
     }
 
     /// The group that was given; else those that the user is a member of.
     #[inline(never)]
     fn find_groups(&self, user: &mut User, name: &[u8]) -> Result<Option<Refusal>, Fault<'static>> {
-        let wanted = number(self.group);
         let own = self.group.is_empty();
-        let (mut found, mut fits, mut id) = (wanted, false, None);
-        let read = each_word(GROUP, &mut |column, word, _| match column {
-            0 => fits = word == self.group && !own,
-            2 => {
-                id = number(word);
-                if fits {
-                    found = found.or(id);
-                }
+        let wanted = number(&mut &*self.group);
+        let mut found = if own { Some(user.gid) } else { wanted };
+        let read = each_line(GROUP, &mut |line| {
+            let mut rest = line;
+            let its = word(&mut rest);
+            word(&mut rest);
+            let Some(id) = number(&mut rest) else { return };
+            if found.is_none() && its == self.group {
+                found = Some(id);
             }
-            3 if own && word == name && !word.is_empty() => {
-                if let Some(id) = id {
-                    if let Some(place) = user.groups.get_mut(user.count) {
-                        *place = id;
-                    }
-                    user.count += 1;
+            if own && !name.is_empty() && rest.split(|&byte| byte == b',').any(|it| it == name) {
+                if let Some(place) = user.groups.get_mut(user.count) {
+                    *place = id;
                 }
+                user.count += 1;
             }
-            _ => {}
         });
-        where_needed(read, !own && wanted.is_none()).on(GROUP)?;
-        user.gid = found.unwrap_or(user.gid);
-        Ok(if user.count > GROUPS {
-            Some(Refusal::TooManyGroups)
-        } else if found.is_none() && !own {
-            Some(Refusal::NoSuchGroup)
-        } else {
-            None
-        })
+        where_needed(read, found.is_none()).on(GROUP)?;
+        let Some(gid) = found else { return Ok(Some(Refusal::NoSuchGroup)) };
+        user.gid = gid;
+        Ok((user.count > GROUPS).then_some(Refusal::TooManyGroups))
     }
 }
 
