@@ -40,7 +40,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     }
     // How long: not longer than our parent.
     if let Some(pipe) = plan.parent {
-        step(Step::DieWithParent, || lifetime::end_with_parent(pipe))?;
+        step(Step::DieWithParent, || lifetime::end_with_parent(pipe, false))?;
     }
     // With what of the caller's: nothing that passes on by itself.
     if plan.privileges.is_some() {
@@ -52,7 +52,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     }
     if let Some(helper) = &plan.helper {
         helper.call()?;
-        become_user(plan, Step::MapIds, 0, 0, &[])?;
+        step(Step::MapIds, || become_user(plan, 0, 0, &[]))?;
     }
     // Under which name.
     if let Some(name) = plan.hostname {
@@ -110,7 +110,8 @@ fn give_up_rights(plan: &Plan, user: Option<&User>) -> Result<(), Error<'static>
         capabilities = Some(privileges::bound(privileges)?);
     }
     if let Some(user) = user {
-        become_user(plan, Step::BecomeUser, user.uid, user.gid, user.groups())?;
+        let (uid, gid, groups) = (user.uid, user.gid, user.groups());
+        step(Step::BecomeUser, || become_user(plan, uid, gid, groups))?;
         if user.uid != 0 {
             capabilities = capabilities.and(Some(0));
         }
@@ -120,25 +121,14 @@ fn give_up_rights(plan: &Plan, user: Option<&User>) -> Result<(), Error<'static>
 
 /// Becomes somebody else, for whom the kernel has forgotten whom to end with.
 #[inline(never)] // seldom
-fn become_user(
-    plan: &Plan,
-    as_step: Step,
-    uid: u32,
-    gid: u32,
-    groups: &[u32],
-) -> Result<(), Error<'static>> {
-    step(as_step, || {
-        // With one id each they are given up for good.
-        if plan.maps.is_none() {
-            sys::setgroups(groups).on(c"groups")?;
-        }
-        sys::setgid(gid).on(c"group")?;
-        sys::setuid(uid).on(c"user")?;
-        match plan.parent {
-            Some(pipe) => lifetime::insist(pipe),
-            None => Ok(()),
-        }
-    })
+fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Fault<'static>> {
+    // With one id each they are given up for good.
+    if plan.maps.is_none() {
+        sys::setgroups(groups).on(c"groups")?;
+    }
+    sys::setgid(gid).on(c"group")?;
+    sys::setuid(uid).on(c"user")?;
+    plan.parent.map_or(Ok(()), |pipe| lifetime::end_with_parent(pipe, true))
 }
 
 /// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.

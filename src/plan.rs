@@ -152,7 +152,7 @@ fn map_range<'a>(
         return Ok(None); // for a script: what unshare(1) does
     }
     let mut maps = Maps::none();
-    if !step(Step::MapIds, || maps.find(process))? {
+    if !step(Step::MapIds, || maps.search(process))? {
         return Ok(None);
     }
     if script {

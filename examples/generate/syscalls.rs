@@ -69,6 +69,7 @@ pub const FACTS: &[Fact] = &[
     ),
     fact("fchdir", "chdir", "1.0", false, ALWAYS),
     fact("flock", "flock", "2.0", true, LIMITS),
+    fact("fork", "fork", "1.0", true, HELPER),
     fact(
         "getcwd",
         "getcwd",
@@ -132,8 +133,10 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`: the image is bound without the mounts below it, and that one mount gets \
          `MS_NODEV` by a remount; a /sys that would be borrowed from the host stays empty",
     ),
+    fact("move_mount", "move_mount", "5.2", true, OWNERS),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
     fact("nanosleep", "nanosleep", "1.0", true, LIMITS),
+    fact("open_tree", "open_tree", "5.2", true, OWNERS),
     fact(
         "openat",
         "open",
@@ -176,7 +179,10 @@ pub const FACTS: &[Fact] = &[
         false,
         "the start fails: there is no filter; `--seccomp=none` does without",
     ),
+    fact("setgid", "setgid", "1.0", true, CHANGED_IDS),
+    fact("setgroups", "setgroups", "1.0", true, CHANGED_IDS),
     fact("sethostname", "sethostname", "1.0", false, ALWAYS),
+    fact("setuid", "setuid", "1.0", true, CHANGED_IDS),
     fact("statfs", "statfs", "1.0", true, "made only where mount_setattr(2) is missing"),
     fact("symlinkat", "symlink", "2.6.16", false, "the start fails; `--bare` does not make it"),
     fact("umask", "umask", "1.0", true, ALWAYS),
@@ -186,6 +192,14 @@ pub const FACTS: &[Fact] = &[
     fact("wait4", "wait4", "1.0", false, ALWAYS),
     fact("write", "write", "1.0", true, ALWAYS),
 ];
+
+const HELPER: &str = "every kernel for x86_64 has it; made only where a range of ids is mapped";
+
+const CHANGED_IDS: &str =
+    "every kernel for x86_64 has it; made only for `-u`, and where a range of ids is mapped";
+
+const OWNERS: &str = "the start fails; made only for a user namespace of root's (`--ns ...,user`), \
+    whose image needs mount_setattr(2) too";
 
 const LIMITS: &str = "made only for `--memory`, `--cpus` and `--pids`";
 

@@ -1,6 +1,6 @@
-//! Files of lines, and of words with colons between them: passwd(5), group(5), subuid(5). An image's
-//! are somebody else's, so they may hold anything: they are read in pieces, and no more is kept of
-//! them than one line.
+//! Files of lines, and of words with colons between them: passwd(5), group(5), subuid(5). Those of
+//! an image are somebody else's, so they may hold anything: they are read in pieces, and no more is
+//! kept of them than one line.
 
 use core::ffi::CStr;
 use syscalls::Errno;

@@ -71,7 +71,7 @@ impl Maps {
 
     /// Looks for a range for the caller's container. False where there is none for him.
     #[inline(never)] // a large frame, and not on the way to the wait
-    pub fn find(&mut self, process: &Process) -> Result<bool, Fault<'static>> {
+    pub fn search(&mut self, process: &Process) -> Result<bool, Fault<'static>> {
         let (mut name, mut id) = (Line::<64>::new(), Line::<12>::new());
         let mut search = Search { names: [b"root", b"containers"], is_root: process.euid == 0 };
         if search.is_root {
@@ -181,8 +181,8 @@ fn beyond_everybody() -> Result<u32, Fault<'static>> {
     if start <= LAST { Ok(start) } else { Err(Errno::EDQUOT).on(c"/etc/subuid") }
 }
 
-/// Gives each range of subuid(5), or else each user of passwd(5) or group of group(5): the name, the
-/// first id, and how many.
+/// Gives each range of subuid(5), or else each user of passwd(5) or group of group(5): the name,
+/// the first id, and how many.
 #[inline(never)]
 fn each_range(
     file: &CStr,

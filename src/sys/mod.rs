@@ -468,7 +468,7 @@ pub fn mount_setattr(path: &CStr, flags: MountAttr) -> Result<(), Errno> {
     unsafe { act(call) }
 }
 
-/// `mount_setattr(tree, "", AT_EMPTY_PATH|AT_RECURSIVE, {attr_set=flags, userns_fd=namespace}, 32)`,
+/// `mount_setattr(tree, "", AT_EMPTY_PATH|AT_RECURSIVE, {attr_set, userns_fd}, 32)`,
 /// [mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html): the same, of a
 /// tree of mounts that is nowhere yet; owners of files are mapped as that user namespace says.
 pub fn mount_setattr_of(tree: i32, flags: MountAttr, namespace: i32) -> Result<(), Errno> {
