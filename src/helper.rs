@@ -34,8 +34,8 @@ pub struct Job<'a> {
 
 #[derive(Clone, Copy)]
 pub enum Work<'a> {
-    /// Writes this to `object`, a file of the child's in /proc, where the helper stands. Or, where it
-    /// begins with a `/`, as no map does, it is for a program (`Run`).
+    /// Writes this to `object`, a file of the child's in /proc, where the helper stands. Or,
+    /// where it begins with a `/`, as no map does, it is for a program (`Run`).
     Map(&'a [u8]),
     /// Runs a program, which has to succeed: its path and its arguments, each with NUL behind it.
     /// An empty word stands for the child's PID.
