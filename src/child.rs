@@ -67,7 +67,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
         Root::ChrootOnly(image) => root::chroot_only(image)?,
         Root::Image(image) => {
             let tree = match plan.tree {
-                Some(tree) => root::attach(tree, image, plan.mounts.is_none())?,
+                Some(tree) => root::attach(tree, image)?,
                 None => {
                     root::bind(image)?;
                     if plan.mounts.is_some() {

@@ -10,7 +10,9 @@
 //!    for `--bare` without a mount namespace, and for nothing else.
 //! 3. In a user namespace proc can be mounted only where another one is visible in full
 //!    (fs/namespace.c, mount_too_revealing): so before `leave_host`, not after.
-//! 4. What MS_MOVE covers is still there. With CAP_SYS_ADMIN the cover can be unmounted, and
+//! 4. In a tree that `attach` has put there no flag is locked, as it is in a copy made for another
+//!    user namespace: who has CAP_SYS_ADMIN can take MS_NODEV away.
+//! 5. What MS_MOVE covers is still there. With CAP_SYS_ADMIN the cover can be unmounted, and
 //!    setns(2) into the same namespace looks its root up anew: the host's. No path does that, only
 //!    the capability, which a command has with `--bare`, `--privileged` or `--cap-add` alone.
 
@@ -38,7 +40,7 @@ pub struct Tree<'a> {
 pub enum HostRoot {
     /// On top of our root, until it is detached.
     Above,
-    /// Beneath our root, where no path leads (hazard 4).
+    /// Beneath our root, where no path leads (hazard 5).
     Beneath,
     /// Around our root, which is only a chroot: for study (`--skip pivot`).
     Around,
@@ -76,12 +78,12 @@ pub fn open(image: &CStr) -> Result<Tree<'_>, Error<'_>> {
 }
 
 /// Puts a tree of mounts that is nowhere yet over the host's root: nothing is looked up for that,
-/// where we may have lost the right to. Absolute paths still begin beneath it.
-pub fn attach(tree: i32, image: &CStr, devices: bool) -> Result<Tree<'_>, Error<'_>> {
+/// where we may have lost the right to. Absolute paths still begin beneath it. Its devices would be
+/// root's, who inside is somebody else: so they are refused in any case.
+pub fn attach(tree: i32, image: &CStr) -> Result<Tree<'_>, Error<'_>> {
     step(Step::BindRoot, || sys::move_mount(tree, c"/").on(image))?;
-    if !devices {
-        skippable(Step::NoDevices, || sys::mount_setattr_of(tree, MountAttr::NODEV, 0).on(image))?;
-    }
+    let flags = MountAttr::NODEV;
+    skippable(Step::NoDevices, || sys::mount_setattr_of(tree, flags, 0).on(image))?;
     Ok(Tree { descriptor: tree, image, covers: true })
 }
 

@@ -634,6 +634,20 @@ fn explain_says_what_has_changed_as_it_is_inside() {
     assert!(told.contains("# now: the host name is told"), "{told}");
 }
 
+#[test]
+fn explain_tells_the_mapped_ids_and_the_capabilities() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let ns = "--ns=uts,pid,mnt,ipc,cgroup,user";
+    let said = run(&mut tinyctr(["--explain", ns, "-u", "5:6", image_name(), "true"]));
+    let told = said.stderr.replace("\n         #   ", " ");
+    for map in ["uid_map", "gid_map"] {
+        assert!(told.contains(&format!("# now: {map} is 0 1879048192 65536\n")), "{told}");
+    }
+    assert!(told.contains("# now: Uid: 5 5 5 5 Gid: 6 6 6 6 Groups:"), "{told}");
+    let none = "# now: CapEff: 0000000000000000 CapBnd: 00000000a80425fb";
+    assert!(told.contains(none), "{told}");
+}
+
 // --- what breaks ---------------------------------------------------------------------------------
 
 #[test]

@@ -391,7 +391,7 @@ impl Watch {
     }
 
     fn leave_step(&mut self, step: Step) {
-        if self.explain && !self.rehearsal.is_on() && !self.in_helper {
+        if self.explain && !self.rehearsal.is_on() && (self.in_child || step != Step::MapIds) {
             observe::after(step, |text| self.remark_now(text));
         }
     }
