@@ -17,13 +17,14 @@ use syscalls::Errno;
 use crate::arch::{Strings, ThinCStr};
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Ms};
+use crate::helper::Helper;
 use crate::ids::User;
 use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
 use crate::steps::Step;
 use crate::sys::{self, skippable, step};
-use crate::{lifetime, privileges};
+use crate::{lifetime, network, privileges};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
@@ -58,6 +59,8 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
     if let Some(name) = plan.hostname {
         skippable(Step::Hostname, || sys::sethostname(name.to_bytes()).on(name))?;
     }
+    // On which network.
+    connect(plan, shared)?;
     // Where. First of all: what we mount from here on stays with us.
     if plan.namespaces.contains(Clone::NEWNS) {
         skippable(Step::Private, || sys::mount_propagation(c"/", Ms::REC | Ms::PRIVATE).on(c"/"))?;
@@ -131,6 +134,14 @@ fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Fa
     plan.parent.map_or(Ok(()), |pipe| lifetime::end_with_parent(pipe, true))
 }
 
+/// Makes something of a network namespace of our own.
+fn connect(plan: &Plan, shared: &Shared) -> Result<(), Error<'static>> {
+    if plan.loopback {
+        step(Step::Network, || sys::raise_loopback().on(c"lo"))?;
+    }
+    shared.pasta.map_or(Ok(()), Helper::call)
+}
+
 /// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.
 fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     mounts::make_dev(mounts)?;
@@ -138,6 +149,12 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     mounts::make_sys(mounts)?;
     if mounts.masked {
         mounts::mask()?;
+    }
+    if mounts.names != 0 {
+        skippable(Step::HostFiles, || match tree.directory(c"etc") {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(()), // a link could lead to the host's
+            etc => network::share_files(etc.on(c"/etc")?, mounts.names),
+        })?;
     }
     mounts::finish_dev(mounts)?;
     skippable(Step::Place, || {

@@ -57,8 +57,8 @@ refusals! {
     NoSuchStep = packed!(
         "no step that can be left out",
         "--skip takes close, sigchld, ids, parent, keyring, oom, core, hostname, private, nodev, \
-         dev, proc, sys, mask, place, pivot, leave, workdir, umask, memory, new-privs, seccomp or \
-         caps",
+         dev, proc, sys, mask, files, place, pivot, leave, workdir, umask, memory, new-privs, \
+         seccomp or caps",
     );
     VariableWithoutName = packed!("a variable needs a name");
     NoLimit =
@@ -68,11 +68,13 @@ refusals! {
     HostnameTooLong = packed!("longer than 64 bytes");
     // What does not go together.
     SkipUnseen = packed!("needs --trace or --explain, being for study only");
-    ScriptOfThat = packed!("a script is not JSON, leaves no step out, and sets no limits");
+    ScriptOfThat =
+        packed!("a script is not JSON, leaves no step out, sets no limits, joins nothing");
     BareAlready = packed!(
         "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
          change",
     );
+    NetworkTwice = packed!("--ns has a net of its own");
     HostnameShared = packed!("needs the uts namespace (--ns)");
     MountsShared = packed!(
         "an image needs the mnt namespace",
@@ -193,6 +195,7 @@ impl<'a> Error<'a> {
 
     fn experience(&self, errno: Errno) -> Option<Packed> {
         Some(match (self.step(), errno) {
+            (Step::Network, errno) => return experience_of_network(errno),
             (Step::Clone, Errno::EPERM) => packed!(
                 "not root: these namespaces need a user namespace around them (--ns user,...)"
             ),
@@ -315,6 +318,15 @@ impl<'a> Fault<'a> {
         let errno = self.errno.into_raw() as u32; // below OURS: the kernel has no others
         Error { object: self.object, code: step as u32 * STEP + errno }
     }
+}
+
+fn experience_of_network(errno: Errno) -> Option<Packed> {
+    Some(match errno {
+        Errno::ENOENT => packed!("see ip netns list; pasta is in package passt"),
+        Errno::EPERM => packed!("who made it may: root, for ip netns"),
+        Errno::EINVAL => packed!("this is no network namespace"),
+        _ => return None,
+    })
 }
 
 /// Names the object of a call that failed.

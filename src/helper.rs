@@ -13,6 +13,9 @@
 //!    would be an owner too.
 //! 4. It ends with its parent (SIGKILL), and is waited for before the child is: as long as it
 //!    works, the child's PID can't become somebody else's.
+//! 5. Unless it has a program to keep (pasta): then it ends, and the program before it, once the
+//!    way there has no writer any more: when child and parent are gone, or the parent dismisses
+//!    it. In a session of its own, so that a ^C for the container is none for the two of them.
 
 use core::ffi::CStr;
 use syscalls::Errno;
@@ -40,6 +43,9 @@ pub enum Work<'a> {
     /// Runs a program, which has to succeed: its path and its arguments, each with NUL behind it.
     /// An empty word stands for the child's PID.
     Run(&'a [u8]),
+    /// The same, of a program that is ready once it has said something, and then stays for as long
+    /// as the container. Its standard input is the child's network namespace.
+    Keep(&'a [u8]),
     /// Maps the owners of files in these mounts, which are nowhere yet, as the child's user
     /// namespace maps ids.
     MapOwners(Option<i32>),
@@ -107,20 +113,29 @@ impl Helper {
     /// sees that it is gone.
     fn serve(&self, jobs: &[Job]) -> ! {
         let mut pid: Pid = [0; _];
-        if let Ok(true) = self.is_called(&mut pid) {
+        let keeps = jobs.iter().any(|job| matches!(job.work, Work::Keep(_)));
+        if let Ok(true) = self.is_called(&mut pid, keeps) {
             let pid = until_nul(&pid).unwrap_or(c"");
-            let mut outcome = Ok(());
+            let (mut outcome, mut kept) = (Ok(()), None);
             for job in jobs {
-                outcome = outcome.and_then(|()| job.perform(pid));
+                outcome = outcome.and_then(|()| job.perform(pid, &mut kept));
             }
             let _gone = sys::tell_outcome(self.back[1], &outcome);
+            if let Some(program) = kept {
+                let _nobody_writes_now = sys::read(self.there[0], &mut [0]);
+                let _ended = sys::kill(program).and_then(|()| sys::wait_for(program as i32));
+            }
         }
         sys::exit_group(0)
     }
 
     /// Waits for the child's word, and goes where it is in /proc.
-    fn is_called(&self, pid: &mut Pid) -> Result<bool, Errno> {
-        sys::prctl_set_pdeathsig(libc::SIGKILL)?;
+    fn is_called(&self, pid: &mut Pid, keeps: bool) -> Result<bool, Errno> {
+        if keeps {
+            sys::setsid()?
+        } else {
+            sys::prctl_set_pdeathsig(libc::SIGKILL)?
+        }
         // If the parent had died before, there is no child, and we read the end of the pipe.
         sys::close_end(self.there[1])?;
         let (_nul, room) = pid.split_last_mut().unwrap_or((&mut 0, &mut []));
@@ -134,8 +149,8 @@ impl Helper {
 }
 
 impl Job<'_> {
-    fn perform(&self, pid: &CStr) -> Result<(), Error<'static>> {
-        if step(self.step, || self.attempt(pid).on(self.object))? {
+    fn perform(&self, pid: &CStr, kept: &mut Option<u32>) -> Result<(), Error<'static>> {
+        if step(self.step, || self.attempt(pid, kept).on(self.object))? {
             return Ok(());
         }
         Err(Error::refused(self.step, self.object, Refusal::HelperFailed))
@@ -143,9 +158,12 @@ impl Job<'_> {
 
     /// False where a program ran, and failed.
     #[inline(never)]
-    fn attempt(&self, pid: &CStr) -> Result<bool, Errno> {
+    fn attempt(&self, pid: &CStr, kept: &mut Option<u32>) -> Result<bool, Errno> {
         match self.work {
-            Work::Run(words) | Work::Map(words @ [b'/', ..]) => return run(words, pid),
+            Work::Run(words) | Work::Map(words @ [b'/', ..]) => {
+                return succeeded(run(words, pid, &[])?);
+            }
+            Work::Keep(words) => return keep(words, pid, kept),
             Work::Map(content) => sys::write_file(sys::AT_FDCWD, self.object, content)?,
             Work::MapOwners(None) => {}
             Work::MapOwners(Some(tree)) => {
@@ -157,7 +175,8 @@ impl Job<'_> {
     }
 }
 
-fn run(mut words: &[u8], pid: &CStr) -> Result<bool, Errno> {
+/// Starts a program, with some descriptors as its first ones.
+fn run(mut words: &[u8], pid: &CStr, descriptors: &[i32]) -> Result<i32, Errno> {
     let mut argv = [None; WORDS];
     let (_null, places) = argv.split_last_mut().ok_or(Errno::E2BIG)?;
     for place in places {
@@ -167,11 +186,30 @@ fn run(mut words: &[u8], pid: &CStr) -> Result<bool, Errno> {
     }
     let child = sys::fork()?;
     if child == 0 {
+        for (place, descriptor) in descriptors.iter().enumerate() {
+            sys::dup3(*descriptor, place as i32)?;
+        }
         // It ends with us too. Who is set-user-ID forgets that, and is soon done.
         sys::prctl_set_pdeathsig(libc::SIGKILL)?;
         let program = argv.first().copied().flatten().map_or(c"", ThinCStr::to_cstr);
         let _its_status_says_it = sys::execve(program, &argv, &[None]);
         sys::exit_group(1);
     }
+    Ok(child)
+}
+
+fn succeeded(child: i32) -> Result<bool, Errno> {
     Ok(sys::wait_for(child)? == Ended::Exited(0))
+}
+
+fn keep(words: &[u8], pid: &CStr, kept: &mut Option<u32>) -> Result<bool, Errno> {
+    let [out, inlet] = sys::pipe2()?;
+    let namespace = sys::openat(sys::AT_FDCWD, c"ns/net", O::CLOEXEC)?;
+    let child = run(words, pid, &[namespace, inlet])?;
+    sys::close_end(inlet)?;
+    if sys::read(out, &mut [0; 16])?.is_empty() {
+        return succeeded(child); // only in a rehearsal does it succeed
+    }
+    *kept = Some(child as u32);
+    Ok(true)
 }

@@ -6,7 +6,7 @@
 //! 2. [`root`]: how the image becomes the root directory, and how the host's goes away.
 //! 3. [`parent`]: what comes before and after: the plan, the clone, the wait.
 //! 4. [`plan`]: every decision, taken before the clone.
-//! 5. [`mounts`], [`privileges`]: what the command finds, and what it may do.
+//! 5. [`mounts`], [`network`], [`privileges`]: what the command finds, and what it may do.
 //! 6. [`options`], [`image`], [`descriptors`], [`executable`], [`ids`], [`helper`],
 //!    [`lifetime`], [`cgroup`]: what the plan is made from.
 //! 7. [`sys`]: one function a system call, and the one place that makes them.
@@ -34,6 +34,7 @@ pub mod ids;
 pub mod image;
 pub mod lifetime;
 pub mod mounts;
+pub mod network;
 pub mod options;
 pub mod packed;
 pub mod parent;

@@ -26,6 +26,8 @@ pub struct Mounts {
     /// With a namespace of its own: message queues, and a cgroup to show.
     pub own_ipc: bool,
     pub own_cgroup: bool,
+    /// How many of the files that tell names are the host's (`network::FILES`).
+    pub names: usize,
     /// What tells or changes too much of the machine is hidden or read-only.
     pub masked: bool,
 }
@@ -92,7 +94,7 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
         }
         if let Some(terminal) = mounts.console {
             let console = c"/dev/console";
-            sys::make_file(console, 0o600).on(console)?;
+            sys::make_file(sys::AT_FDCWD, console, 0o600).on(console)?;
             let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
             sys::mount_bind(name, console, Ms::empty()).on(console)?;
         }
@@ -147,7 +149,7 @@ fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
             answer => return answer,
         }
     }
-    sys::make_file(device.path, 0o666)?;
+    sys::make_file(sys::AT_FDCWD, device.path, 0o666)?;
     sys::mount_bind(device.name, device.path, Ms::empty())
 }
 

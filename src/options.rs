@@ -28,6 +28,7 @@ pub enum Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Id {
     Ns,
+    Net,
     Hostname,
     Env,
     Workdir,
@@ -98,6 +99,17 @@ pub const OPTIONS: &[Opt] = &[
             "namespaces to create, or none: a list of\n\
          uts,pid,mnt,ipc,net,user,cgroup\n\
          (default: all but net, and user only when not root)"
+        ),
+    ),
+    opt(
+        Id::Net,
+        None,
+        Value::Required,
+        packed!(
+            "net",
+            "MODE",
+            "host (default), none (own loopback), pasta (own, with\n\
+         internet), or a namespace to join: NAME or PATH"
         ),
     ),
     opt(
@@ -246,7 +258,6 @@ pub const OPTIONS: &[Opt] = &[
     ),
     opt(Id::Help, Some(b'h'), Value::None, packed!("help", "", "this text")),
     opt(Id::Version, None, Value::None, packed!("version", "", "the version")),
-    reserved(None, Value::Required, packed!("net", "MODE")),
     reserved(Some(b'v'), Value::Required, packed!("volume", "SRC:DST[:ro]")),
     reserved(None, Value::Required, packed!("tmpfs", "DST[:SIZE]")),
     reserved(None, Value::None, packed!("read-only")),
@@ -302,6 +313,20 @@ pub enum Banner {
     Never,
 }
 
+/// Whose network it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Not said: the host's, unless `--ns` has another.
+    Default,
+    Host,
+    /// Its own, with nothing but a loopback.
+    None,
+    /// Its own, which pasta(1) connects with the host's.
+    Pasta,
+    /// That of a namespace which somebody else has made.
+    Named,
+}
+
 /// A filter of system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -327,6 +352,7 @@ pub enum DryRun {
 }
 
 /// What the command line asks for.
+#[allow(clippy::large_enum_variant, reason = "there is one, and there is nowhere to box it")]
 pub enum Request<'a> {
     Help,
     Version,
@@ -338,6 +364,9 @@ pub struct Options<'a> {
     arguments: Strings<'a>,
     /// `None`: not given.
     pub namespaces: Option<Clone>,
+    pub network: Network,
+    /// The value of `--net`; empty where there is none.
+    pub net: &'a CStr,
     pub hostname: Option<&'a CStr>,
     pub workdir: Option<&'a CStr>,
     /// `USER[:GROUP]`, neither of them empty.
@@ -384,6 +413,13 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     options.arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
     options.command = if matches!(command, [Some(_), ..]) { command } else { &[] };
     options.image = image.to_cstr();
+    options.network = match options.net.to_bytes() {
+        b"" => Network::Default,
+        b"host" => Network::Host,
+        b"none" => Network::None,
+        b"pasta" => Network::Pasta,
+        _ => Network::Named,
+    };
     options.check()?;
     Ok(Request::Run(options))
 }
@@ -399,6 +435,8 @@ impl<'a> Options<'a> {
         Options {
             arguments: &[],
             namespaces: None,
+            network: Network::Default,
+            net: c"",
             hostname: None,
             workdir: None,
             user: None,
@@ -422,6 +460,7 @@ impl<'a> Options<'a> {
         match token.id {
             Id::Help | Id::Version => {}
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
+            Id::Net => self.net = token.value,
             Id::Hostname => self.hostname = Some(token.value),
             Id::Workdir => self.workdir = Some(token.value),
             Id::User => self.user = Some(check_user(token)?),
@@ -465,13 +504,18 @@ impl<'a> Options<'a> {
         }
         if self.study.dry_run == Some(DryRun::Script) {
             let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
-            if json || self.study.skip.is_some() || self.is_limited() {
+            let joins = matches!(self.network, Network::Pasta | Network::Named);
+            if json || self.study.skip.is_some() || self.is_limited() || joins {
                 return refuse(c"--dry-run=sh", Refusal::ScriptOfThat);
             }
         }
         let sealing = self.cap_add | self.cap_drop != 0 || self.new_privs || self.privileged;
         if self.bare && (sealing || self.seccomp.is_some()) {
             return refuse(c"--bare", Refusal::BareAlready);
+        }
+        let own = self.namespaces.is_some_and(|ns| ns.contains(Clone::NEWNET));
+        if own && matches!(self.network, Network::Host | Network::Named) {
+            return refuse(c"--net", Refusal::NetworkTwice);
         }
         let Some(name) = self.hostname else { return Ok(()) };
         // Without a namespace of its own it would be the caller's host name that changes.

@@ -10,12 +10,13 @@ use crate::buf::Line;
 use crate::cgroup::Cgroups;
 use crate::error::{Cause, EXIT_SIGNAL, Error, Fault, On};
 use crate::flags::{Clone, Ended};
+use crate::helper::{Helper, Job, Work};
 use crate::image::{self, Path};
-use crate::options::{self, Banner, DryRun, Options, Request, Study};
+use crate::options::{self, Banner, DryRun, Network, Options, Request, Study};
 use crate::plan::{Plan, Shared};
 use crate::steps::Step;
 use crate::sys::{self, Format, Orders, skippable, step};
-use crate::{descriptors, executable, ids};
+use crate::{descriptors, executable, ids, network};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -144,6 +145,8 @@ fn container<'a>(
     child: Entry,
     cgroups: Option<&Cgroups>,
 ) -> Result<i32, Error<'a>> {
+    let mut pasta = None;
+    prepare_network(options, process, &mut pasta)?;
     let (plan, stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
@@ -154,7 +157,7 @@ fn container<'a>(
         print_running(command, pid_namespace, options.image);
     }
     let (failure, program) = (Cell::new(None), Cell::new(None));
-    let shared = Shared { plan: &plan, cgroups, failure, program };
+    let shared = Shared { plan: &plan, pasta: pasta.as_ref(), cgroups, failure, program };
     let mut namespaces = plan.namespaces;
     if cgroups.is_some() {
         // It is made where the cgroups are entered.
@@ -172,6 +175,9 @@ fn container<'a>(
         print_running(&[shared.program.get()], pid_namespace, options.image);
     }
     let ended = step(Step::Wait, || wait(pid))?;
+    if let Some(pasta) = &pasta {
+        pasta.dismiss()?;
+    }
     if let Some(error) = failure {
         return Err(error);
     }
@@ -182,6 +188,37 @@ fn container<'a>(
         Ended::Exited(code) => code,
         Ended::Killed(signal) => EXIT_SIGNAL + signal,
     })
+}
+
+/// Enters another's network, or has pasta(1) ready for the child: it opens no port of the host's to
+/// the container, nor the other way round, and does not lead to what listens on the host's
+/// loopback. (Its helper comes before all others, the end of whose pipes it would else keep from
+/// being seen.)
+#[inline(never)] // seldom
+fn prepare_network(
+    options: &Options<'static>,
+    process: &Process,
+    pasta: &mut Option<Helper>,
+) -> Result<(), Error<'static>> {
+    match options.network {
+        Network::Named => return network::join(options.net),
+        Network::Pasta => {}
+        _ => return Ok(()),
+    }
+    let program = c"/usr/bin/pasta";
+    step(Step::Network, || sys::exists(program).on(program))?;
+    let mut words = Text::new();
+    words.push(
+        "/usr/bin/pasta\0--config-net\0-fql\0/dev/null\0-P\0/proc/self/fd/1\0--no-map-gw\0\
+         -tnone\0-unone\0-Tnone\0-Unone\0",
+    );
+    // Of root it would make nobody, who can't enter root's namespaces. For others it finds the user
+    // namespace by the number of the process, too.
+    let root = process.euid == 0;
+    words.push(if root { "--runas=0\0--netns=/proc/self/fd/0\0" } else { "\0" });
+    let work = Work::Keep(words.as_bytes());
+    *pasta = Some(Helper::start(&[Job { step: Step::Network, object: c"pasta", work }])?);
+    Ok(())
 }
 
 fn wait(pid: i32) -> Result<Ended, Fault<'static>> {

@@ -12,11 +12,11 @@ use crate::flags::Clone;
 use crate::helper::{Helper, Job, Work};
 use crate::ids::{self, Identity, Maps, One};
 use crate::mounts::Mounts;
-use crate::options::{DryRun, Options, Profile};
+use crate::options::{DryRun, Network, Options, Profile};
 use crate::privileges::Privileges;
 use crate::steps::Step;
 use crate::sys::{self, Arena, Stack, step};
-use crate::{caps, image, seccomp};
+use crate::{caps, image, network, seccomp};
 
 const DEFAULT_PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_HOME: &CStr = c"HOME=/root";
@@ -49,6 +49,8 @@ pub struct Plan<'a> {
     /// A pipe whose reader is our parent. Not with `--bare`, which outlives it.
     pub parent: Option<[i32; 2]>,
     pub hostname: Option<&'a CStr>,
+    /// Raise it, in a network namespace of our own.
+    pub loopback: bool,
     pub root: Root<'a>,
     /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
     pub mounts: Option<Mounts>,
@@ -74,7 +76,7 @@ impl<'a> Plan<'a> {
         image: &'a CStr,
         process: &Process,
     ) -> Result<(Plan<'a>, Stack), Error<'a>> {
-        let namespaces = options.namespaces.unwrap_or(default_namespaces(process));
+        let namespaces = namespaces(options, process);
         let root = match image::kind(options.image) {
             image::Kind::Host => Root::Host,
             _ if namespaces.contains(Clone::NEWNS) => Root::Image(image),
@@ -114,6 +116,7 @@ impl<'a> Plan<'a> {
                 Some(parent_pipe()?)
             },
             hostname,
+            loopback: options.network == Network::None,
             root,
             mounts: match root {
                 Root::Image(_) if !options.bare => {
@@ -178,9 +181,15 @@ fn parent_pipe() -> Result<[i32; 2], Error<'static>> {
     step(Step::DieWithParent, || sys::pipe2().on(c"pipe"))
 }
 
-fn default_namespaces(process: &Process) -> Clone {
+/// What `--ns` says, or by default all but the network; and that where `--net` wants one.
+fn namespaces(options: &Options, process: &Process) -> Clone {
+    let user = if process.euid == 0 { Clone::empty() } else { Clone::NEWUSER };
     let all = Clone::NEWUTS | Clone::NEWPID | Clone::NEWNS | Clone::NEWIPC | Clone::NEWCGROUP;
-    if process.euid == 0 { all } else { all | Clone::NEWUSER }
+    let chosen = options.namespaces.unwrap_or(all | user);
+    match options.network {
+        Network::None | Network::Pasta => chosen | Clone::NEWNET,
+        _ => chosen,
+    }
 }
 
 fn mounts(
@@ -200,6 +209,12 @@ fn mounts(
         },
         own_ipc: namespaces.contains(Clone::NEWIPC),
         own_cgroup: namespaces.contains(Clone::NEWCGROUP),
+        names: match options.network {
+            Network::Pasta => network::FILES.len(),
+            Network::Named => 0,
+            _ if namespaces.contains(Clone::NEWNET) => 0,
+            _ => network::HOSTS_FILES,
+        },
         masked: !options.privileged,
     })
 }
@@ -417,6 +432,8 @@ pub type Failure<'a> = Option<Error<'a>>;
 /// The memory that parent and child have in common.
 pub struct Shared<'p, 'a> {
     pub plan: &'p Plan<'a>,
+    /// Who starts pasta(1) for the child's network, and ends it.
+    pub pasta: Option<&'p Helper>,
     /// Where there are limits. Then it is the child that makes the cgroup namespace.
     pub cgroups: Option<&'p Cgroups>,
     /// Written by the child, read by the parent after the clone has returned.

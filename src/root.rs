@@ -81,7 +81,7 @@ pub fn open(image: &CStr) -> Result<Tree<'_>, Error<'_>> {
 /// where we may have lost the right to. Absolute paths still begin beneath it. Its devices would be
 /// root's, who inside is somebody else: so they are refused in any case.
 pub fn attach(tree: i32, image: &CStr) -> Result<Tree<'_>, Error<'_>> {
-    step(Step::BindRoot, || sys::move_mount(tree, c"/").on(image))?;
+    step(Step::BindRoot, || sys::move_mount(tree, c"", sys::AT_FDCWD, c"/").on(image))?;
     let flags = MountAttr::NODEV;
     skippable(Step::NoDevices, || sys::mount_setattr_of(tree, flags, 0).on(image))?;
     Ok(Tree { descriptor: tree, image, covers: true })
@@ -91,15 +91,19 @@ impl<'a> Tree<'a> {
     /// Goes to the directory `name` of the image's root, which is made where it is missing. A link
     /// there could name a directory of the host: it is not followed.
     fn stand_in(self, name: &CStr) -> Result<(), Errno> {
-        let open = || sys::openat(self.descriptor, name, DIRECTORY | O::NOFOLLOW);
-        let directory = match open() {
+        let directory = match self.directory(name) {
             Err(Errno::ENOENT) => {
                 sys::mkdirat(self.descriptor, name, 0o755)?;
-                open()?
+                self.directory(name)?
             }
             opened => opened?,
         };
         sys::fchdir(directory)
+    }
+
+    /// Opens the directory `name` of the image's root. `ENOTDIR` for a link.
+    pub fn directory(self, name: &CStr) -> Result<i32, Errno> {
+        sys::openat(self.descriptor, name, DIRECTORY | O::NOFOLLOW)
     }
 
     /// Moves what is mounted at `from` onto the directory of that name in the image.

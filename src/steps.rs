@@ -15,6 +15,7 @@ pub enum Step {
     Close,
     Sigchld,
     Limits,
+    Network,
     Memory,
     Banner,
     Helper,
@@ -35,6 +36,7 @@ pub enum Step {
     Proc,
     Sys,
     Mask,
+    HostFiles,
     Place,
     EnterRoot,
     PivotRoot,
@@ -88,7 +90,7 @@ impl Lesson {
 }
 
 /// In the order of `Step`.
-pub const LESSONS: &[Lesson; 45] = &[
+pub const LESSONS: &[Lesson; 47] = &[
     lesson(Step::Option, packed!("option")),
     lesson(Step::Output, packed!("output")),
     lesson(Step::Trace, packed!("trace")),
@@ -138,6 +140,17 @@ pub const LESSONS: &[Lesson; 45] = &[
             "A cgroup is made for the container, with its limits (cgroups(7)). What a killed \
              tinyctr left there goes.",
             "The container could take all of the machine.",
+        ),
+    ),
+    lesson(
+        Step::Network,
+        packed!(
+            "network",
+            "",
+            "Another's is entered before the clone: from a user namespace of its own the child may \
+             not (setns(2)). A new one has a loopback that is down. pasta(1) turns its packets \
+             into calls of sockets outside, which takes no root.",
+            "It would be the host's, or not even 127.0.0.1 would answer.",
         ),
     ),
     lesson(
@@ -337,6 +350,16 @@ pub const LESSONS: &[Lesson; 45] = &[
              settings. What tells too much is covered, what changes something is read-only.",
             "Root inside could write to /proc/sys/kernel/core_pattern, and the host's kernel \
              would run what it says (core(5)).",
+        ),
+    ),
+    lesson(
+        Step::HostFiles,
+        packed!(
+            "share files",
+            "files",
+            "Who shares the host's network needs its resolv.conf and hosts. They are mounted \
+             read-only onto the image's, or over a link there, which is not followed.",
+            "No name would be found, or by servers that are not there.",
         ),
     ),
     lesson(

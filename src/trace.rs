@@ -106,6 +106,8 @@ pub enum Kind {
     Capability,
     /// A `struct sigaction` of zeros.
     DefaultAction,
+    /// A `struct ifreq` that raises the loopback.
+    LoopbackUp,
     /// A `struct timespec`.
     Time,
     /// A `struct rlimit` of ones.
@@ -214,12 +216,12 @@ macro_rules! named {
 
 named! {
     faccessat: F_OK = libc::F_OK;
-    ioctl: TCGETS = libc::TCGETS;
+    ioctl: TCGETS = libc::TCGETS, SIOCSIFFLAGS = libc::SIOCSIFFLAGS;
     keyctl: KEYCTL_JOIN_SESSION_KEYRING = libc::KEYCTL_JOIN_SESSION_KEYRING;
     madvise: MADV_RANDOM = libc::MADV_RANDOM, MADV_DONTNEED = libc::MADV_DONTNEED;
     mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE,
         AT_EMPTY_PATH | AT_RECURSIVE = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-    move_mount: MOVE_MOUNT_F_EMPTY_PATH = 4;
+    move_mount: MOVE_MOUNT_F_SYMLINKS = 1, MOVE_MOUNT_F_EMPTY_PATH = 4;
     newfstatat: AT_SYMLINK_NOFOLLOW = libc::AT_SYMLINK_NOFOLLOW;
     open_tree: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE =
         1 | libc::O_CLOEXEC | libc::AT_RECURSIVE;
@@ -231,6 +233,8 @@ named! {
         PR_CAPBSET_DROP = libc::PR_CAPBSET_DROP,
         PR_SET_NO_NEW_PRIVS = libc::PR_SET_NO_NEW_PRIVS;
     prlimit64: RLIMIT_CORE = libc::RLIMIT_CORE;
+    socket: AF_INET = libc::AF_INET, IPPROTO_IP = 0,
+        SOCK_DGRAM | SOCK_CLOEXEC = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
     unlinkat: AT_REMOVEDIR = libc::AT_REMOVEDIR;
     seccomp: SECCOMP_SET_MODE_FILTER = libc::SECCOMP_SET_MODE_FILTER;
 }
@@ -374,6 +378,7 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
 
 fn always_the_same(kind: Kind) -> &'static str {
     match kind {
+        Kind::LoopbackUp => "{ifr_name=\"lo\", ifr_flags=IFF_UP}",
         Kind::DefaultAction => "{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}",
         Kind::LimitOfOne => "{rlim_cur=1, rlim_max=1}",
         Kind::CapabilityHeader => "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}",

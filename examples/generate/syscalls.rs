@@ -58,6 +58,7 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`, or `EPERM` from a filter: /proc/self/fd is read with getdents64(2), and what it \
          lists is closed one by one. `--bare` does without either",
     ),
+    fact("dup3", "dup", "2.6.27", true, "made only for `--net=pasta`"),
     fact("execve", "execve", "1.0", false, ALWAYS),
     fact("exit_group", "exit_group", "2.6", false, ALWAYS),
     fact(
@@ -133,7 +134,14 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`: the image is bound without the mounts below it, and that one mount gets \
          `MS_NODEV` by a remount; a /sys that would be borrowed from the host stays empty",
     ),
-    fact("move_mount", "move_mount", "5.2", true, OWNERS),
+    fact(
+        "move_mount",
+        "move_mount",
+        "5.2",
+        true,
+        "`ENOSYS`, or `EPERM` from a filter: /etc/hosts and its like are the image's own; with a \
+         user namespace of root's the start fails",
+    ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
     fact("nanosleep", "nanosleep", "1.0", true, LIMITS),
     fact("open_tree", "open_tree", "5.2", true, OWNERS),
@@ -182,7 +190,10 @@ pub const FACTS: &[Fact] = &[
     fact("setgid", "setgid", "1.0", true, CHANGED_IDS),
     fact("setgroups", "setgroups", "1.0", true, CHANGED_IDS),
     fact("sethostname", "sethostname", "1.0", false, ALWAYS),
+    fact("setns", "setns", "3.0", true, "made only for `--net=NAME`"),
+    fact("setsid", "setsid", "1.0", true, "made only for `--net=pasta`"),
     fact("setuid", "setuid", "1.0", true, CHANGED_IDS),
+    fact("socket", "socket", "1.0", true, "made only for `--net=none`"),
     fact("statfs", "statfs", "1.0", true, "made only where mount_setattr(2) is missing"),
     fact("symlinkat", "symlink", "2.6.16", false, "the start fails; `--bare` does not make it"),
     fact("umask", "umask", "1.0", true, ALWAYS),

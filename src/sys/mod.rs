@@ -330,13 +330,13 @@ pub fn mknodat(path: &CStr, mode: u32, device: [u8; 2]) -> Result<(), Errno> {
     unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode), Device(device))) }
 }
 
-/// `mknodat(AT_FDCWD, path, S_IFREG | mode, 0)`,
+/// `mknodat(directory, path, S_IFREG | mode, 0)`,
 /// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): an empty file, in one call and
 /// without a descriptor; `EEXIST` where anything is there.
-pub fn make_file(path: &CStr, mode: u32) -> Result<(), Errno> {
+pub fn make_file(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
     let mode = libc::S_IFREG | mode;
     // SAFETY: as in `openat`. For a file the kernel ignores the fourth argument.
-    unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode))) }
+    unsafe { act(call!(Shut, mknodat, Fd(directory), Str(path), Mode(mode))) }
 }
 
 /// `symlinkat(target, AT_FDCWD, path)`,
@@ -498,14 +498,29 @@ pub fn open_tree(path: &CStr) -> Result<i32, Errno> {
         .map(|fd| fd as i32)
 }
 
-/// `move_mount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH)`,
-/// [move_mount(2)](https://man7.org/linux/man-pages/man2/move_mount.2.html), since Linux 5.2: puts
-/// there what `open_tree` has copied.
-pub fn move_mount(tree: i32, target: &CStr) -> Result<(), Errno> {
-    const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4; // include/uapi/linux/mount.h
-    let flags = MOVE_MOUNT_F_EMPTY_PATH;
-    let call =
-        call!(Shut, move_mount, Fd(tree), Str(c""), Fd(AT_FDCWD), Str(target), Named(flags),);
+/// `move_mount(from_directory, from, directory, to, MOVE_MOUNT_F_SYMLINKS)`,
+/// [move_mount(2)](https://man7.org/linux/man-pages/man2/move_mount.2.html), since Linux 5.2: it
+/// follows links where it comes from, and, unlike mount(2), none at the end of `to`. Without
+/// `from`, and with `MOVE_MOUNT_F_EMPTY_PATH`, it puts there what `open_tree` has copied.
+pub fn move_mount(
+    from_directory: i32,
+    from: &CStr,
+    directory: i32,
+    to: &CStr,
+) -> Result<(), Errno> {
+    // include/uapi/linux/mount.h
+    const MOVE_MOUNT_F_SYMLINKS: u32 = 1;
+    const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+    let flags = if from.is_empty() { MOVE_MOUNT_F_EMPTY_PATH } else { MOVE_MOUNT_F_SYMLINKS };
+    let call = call!(
+        Shut,
+        move_mount,
+        Fd(from_directory),
+        Str(from),
+        Fd(directory),
+        Str(to),
+        Named(flags),
+    );
     // SAFETY: as in `openat`.
     unsafe { act(call) }
 }
@@ -891,6 +906,46 @@ pub fn kill(pid: u32) -> Result<(), Errno> {
 pub fn unshare(namespaces: Clone) -> Result<(), Errno> {
     // SAFETY: as in `flock`: no memory is unshared.
     unsafe { act(call!(Shut, unshare, Namespaces(namespaces))) }
+}
+
+/// `setsid()`, [setsid(2)](https://man7.org/linux/man-pages/man2/setsid.2.html): a session of our
+/// own, without a terminal.
+pub fn setsid() -> Result<(), Errno> {
+    // SAFETY: as in `flock`.
+    unsafe { act(call!(Open, setsid)) }
+}
+
+/// `dup3(from, to, 0)`, [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html): `to` is open in
+/// the command too.
+pub fn dup3(from: i32, to: i32) -> Result<(), Errno> {
+    // SAFETY: as in `close`.
+    unsafe { act(call!(Open, dup3, Fd(from), Fd(to), Unsigned(0))) }
+}
+
+/// `setns(fd, type)`, [setns(2)](https://man7.org/linux/man-pages/man2/setns.2.html). `EINVAL` for
+/// what is no namespace of that type.
+pub fn setns(fd: i32, namespace: Clone) -> Result<(), Errno> {
+    // SAFETY: as in `flock`.
+    unsafe { act(call!(Shut, setns, Fd(fd), Namespaces(namespace))) }
+}
+
+/// `socket(AF_INET, SOCK_DGRAM|SOCK_CLOEXEC, 0)` and
+/// `ioctl(fd, SIOCSIFFLAGS, {"lo", IFF_UP})`,
+/// [netdevice(7)](https://man7.org/linux/man-pages/man7/netdevice.7.html): the loopback, which has
+/// no other flag that can be changed. The socket only says whose.
+pub fn raise_loopback() -> Result<(), Errno> {
+    let (family, kind) = (libc::AF_INET as u32, (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u32);
+    // SAFETY: the call touches no memory of ours.
+    let socket =
+        unsafe { enter(call!(Open, socket, Named(family), Named(kind), Named(0))) }? as i32;
+    // struct ifreq: 16 bytes of name, then a union of 24, of which the flags are the first two.
+    static REQUEST: [u64; 5] =
+        [u64::from_ne_bytes(*b"lo\0\0\0\0\0\0"), 0, libc::IFF_UP as u64, 0, 0];
+    let (operation, at) = (libc::SIOCSIFFLAGS as u32, &raw const REQUEST);
+    // SAFETY: the kernel reads the 40 bytes.
+    let raised = unsafe { act(call!(Shut, ioctl, Fd(socket), Named(operation), LoopbackUp(at))) };
+    close(socket)?;
+    raised
 }
 
 /// `nanosleep({0, 10000000}, NULL)`,

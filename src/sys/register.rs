@@ -53,6 +53,6 @@ pub fn Str<'a>(string: impl Into<Option<&'a CStr>>) -> usize {
 pub use self::Str as Data;
 
 // What the kernel reads, and what it writes.
-pointers!(DefaultAction | Time | LimitOfOne | CapabilityHeader: *const T);
+pointers!(DefaultAction | Time | LoopbackUp | LimitOfOne | CapabilityHeader: *const T);
 pointers!(MountAttr | Filter | Sets: *const T);
 pointers!(SetsOut | Text | Path | Entries | Status | Struct | Pipe | Poll: *mut T);
