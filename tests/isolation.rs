@@ -173,8 +173,19 @@ fn with_bare_nothing_is_mounted_but_the_image_and_proc_without_pivot_root_too() 
     assert_mounted(Some(NO_PIVOT), &["--bare"], &["/", "/proc"]);
 }
 
-const OWN: [&str; 8] =
-    ["/", "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/sys", "/sys/fs/cgroup"];
+const OWN: [&str; 11] = [
+    "/",
+    "/dev",
+    "/dev/mqueue",
+    "/dev/pts",
+    "/dev/shm",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/proc",
+    "/sys",
+    "/sys/fs/cgroup",
+];
 
 #[test]
 fn inside_only_our_own_file_systems_are_mounted_and_what_masks_them() {

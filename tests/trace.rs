@@ -39,6 +39,14 @@ fn a_sealed_run_is_told_as_strace_tells_it() {
 }
 
 #[test]
+fn a_network_is_told_as_strace_tells_it() {
+    same_as_strace(&["-q", "--net=none", image_name(), "true"]);
+    // As root it is entered, else it is refused.
+    same_as_strace(&["-q", "--net=/proc/self/ns/net", image_name(), "true"]);
+    same_as_strace(&["-q", "--net=no-such-name", "/", "true"]);
+}
+
+#[test]
 fn a_run_with_a_helper_is_told_as_strace_tells_it() {
     let ns = "--ns=uts,pid,mnt,ipc,cgroup,user";
     same_as_strace(&["-q", ns, "-u", "5:6", image_name(), "true"]);
@@ -598,7 +606,10 @@ fn a_script_that_would_be_half_a_script_is_an_error() {
     assert_eq!(failed.code, Some(125));
     assert!(failed.stderr.contains("trace: the trace ends here: E2BIG"), "{}", failed.stderr);
     let failure = fails(&mut tinyctr(["--dry-run=sh", "--trace=json:/dev/null", "/", "x"]), 125);
-    assert_eq!(failure.cause, "a script is not JSON, leaves no step out, and sets no limits");
+    assert_eq!(
+        failure.cause,
+        "a script is not JSON, leaves no step out, sets no limits, joins nothing"
+    );
 }
 
 // --- reasons -------------------------------------------------------------------------------------
