@@ -650,12 +650,12 @@ pub fn prctl_set_no_new_privs() -> Result<(), Errno> {
 
 /// `prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)`, [PR_GET_NO_NEW_PRIVS(2const)](
 /// https://man7.org/linux/man-pages/man2/PR_GET_NO_NEW_PRIVS.2const.html).
-pub fn prctl_get_no_new_privs() -> bool {
+pub fn prctl_get_no_new_privs() -> Result<bool, Errno> {
     let option = libc::PR_GET_NO_NEW_PRIVS as u32;
     let call =
         call!(Open, prctl, Named(option), Unsigned(0), Unsigned(0), Unsigned(0), Unsigned(0));
     // SAFETY: the call touches no memory of ours.
-    (unsafe { enter(call) }) == Ok(1)
+    unsafe { enter(call) }.map(|answer| answer == 1)
 }
 
 /// `prctl(PR_CAPBSET_READ, capability)`,
