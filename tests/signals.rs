@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use common::terminal::Terminal;
 use common::{
     NEEDS_ROOT, NO_NAMESPACES, Running, Said, binary, can_contain, children, compile,
-    copy_of_image, fails, have, image, is_alive, is_root, processes_with, require, run, skip, stat,
-    stdout, tempdir, tinyctr, token, wait_until,
+    copy_of_image, fails, have, image, image_has, is_alive, is_root, processes_with, require, run,
+    skip, stat, stdout, tempdir, tinyctr, token, wait_until,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{
@@ -737,6 +737,7 @@ fn without_init_orphans_are_the_commands_own_affair() {
 #[test]
 fn an_orphan_that_outlives_the_command_ends_with_it() {
     require!(can_contain(), NO_NAMESPACES);
+    require!(image_has("setsid"), "needs setsid in the image");
     let nap = nap();
     let script = format!("(setsid sleep {nap} &) ; (sleep {nap} &) ; exit 6");
     let start = Instant::now();

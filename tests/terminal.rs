@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use common::terminal::Terminal;
 use common::{
     NO_NAMESPACES, binary, can_contain, children, compile, copy_of_image, fails, have, image,
-    is_alive, processes_with, require, run, stat, stdout, tempdir, tinyctr, token, wait_until,
+    image_has, is_alive, processes_with, require, run, stat, stdout, tempdir, tinyctr, token,
+    wait_until,
 };
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -186,7 +187,7 @@ fn bytes_of_any_value_come_through_both_ways() {
 #[test]
 fn a_paste_of_a_megabyte_arrives_whole() {
     require!(can_contain(), NO_NAMESPACES);
-    require!(have("sha256sum"), "needs sha256sum");
+    require!(have("sha256sum") && image_has("sha256sum"), "needs sha256sum");
     let bytes = noise(1 << 20);
     let directory = tempdir();
     let file = directory.path().join("bytes");
@@ -559,6 +560,7 @@ fn after_sigkill_the_container_is_gone_and_resetting_the_terminal_is_enough() {
 #[test]
 fn background_processes_do_not_hold_the_terminal() {
     require!(can_contain(), NO_NAMESPACES);
+    require!(image_has("setsid"), "needs setsid in the image");
     let token = token();
     let script = "trap '' HUP; (while :; do sleep 1000; done) & (setsid sleep 1000 &); echo last";
     let (code, text) = shown(&mut inside(&[], &["sh", "-c", script, &token]));

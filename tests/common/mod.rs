@@ -132,6 +132,11 @@ pub fn image() -> &'static Path {
     })
 }
 
+/// Whether the image has `program`, which not every machine has.
+pub fn image_has(program: &str) -> bool {
+    image().join("usr/bin").join(program).exists()
+}
+
 /// Where the image stays from one test binary to the next. One for each user: what root made,
 /// somebody else can't use as the root of their namespace; and a tree that root compiled offers
 /// somebody else no place to write.
