@@ -184,7 +184,8 @@ fn a_command_that_does_nothing_about_a_signal_is_ended_by_it() {
         for signal in DEADLY {
             let words = ["sh", "-c", "echo up; exec sleep 1000"];
             let talking = Talking::start(&mut inside(options, &words));
-            // The shell might still be the shell, which is as good: it does nothing either.
+            // The shell catches SIGINT, and may lose it on its way.
+            wait_until("it sleeps", || name(command(talking.pid())) == "sleep");
             talking.send(signal);
             let said = talking.end();
             let told = (said.code, said.stderr.as_str());
