@@ -15,7 +15,8 @@ use common::tracer::{
 };
 use common::{
     DEADLINE, NEEDS_ROOT, NO_NAMESPACES, can_contain, copy_of_image, image, image_has, is_alive,
-    is_root, mounts_naming, processes_with, require, skip, tempdir, tinyctr, token, wait_until,
+    is_root, mounts_naming, name, processes_with, require, skip, tempdir, tinyctr, token,
+    wait_until,
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -179,10 +180,6 @@ fn nothing_is_left_of_a_run_that_is_killed_at_any_moment() {
 /// So many seconds that no other process sleeps as many.
 fn nap() -> String {
     token().replace("token-", "1000.").replace('-', "")
-}
-
-fn name(pid: Pid) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
 fn sleeper(nap: &str) -> Option<Pid> {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use common::terminal::Terminal;
 use common::{
     NEEDS_ROOT, NO_NAMESPACES, Running, Said, binary, can_contain, children, compile,
-    copy_of_image, fails, have, image, image_has, is_alive, is_root, processes_with, require, run,
-    skip, stat, stdout, tempdir, tinyctr, token, wait_until,
+    copy_of_image, fails, have, image, image_has, is_alive, is_root, name, processes_with, require,
+    run, skip, stat, stdout, tempdir, tinyctr, token, wait_until,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{
@@ -215,10 +215,6 @@ fn sleep_ends_at_a_signal_as_it_does_outside() {
 /// So many seconds that no other process sleeps as many.
 fn nap() -> String {
     token().replace("token-", "1000.").replace('-', "")
-}
-
-fn name(pid: Pid) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::terminal::Terminal;
 use common::{
     NO_NAMESPACES, binary, can_contain, children, compile, copy_of_image, fails, have, image,
-    image_has, is_alive, processes_with, require, run, stat, stdout, tempdir, tinyctr, token,
+    image_has, is_alive, name, processes_with, require, run, stat, stdout, tempdir, tinyctr, token,
     wait_until,
 };
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
@@ -528,7 +528,8 @@ fn the_users_terminal_is_restored_after_a_signal_that_ends_tinyctr() {
             let words = ["sh", "-c", "echo ready; exec sleep 1000"];
             start_raw(&mut terminal, &mut inside(options, &words));
             // What comes while a shell becomes another program may be lost, outside as well.
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            let sleeps = || family(terminal.pid()).into_iter().any(|pid| name(pid) == "sleep");
+            wait_until("it sleeps", sleeps);
             kill(terminal.pid(), signal).expect("it is ours");
             assert_eq!(terminal.end(), 128 + signal as i32, "{options:?}");
             assert_eq!(terminal.settings(), terminal.before, "{signal}, {options:?}");

@@ -424,6 +424,11 @@ pub fn stat(pid: Pid, field: usize) -> String {
     after_name.split(' ').nth(field).unwrap_or_default().to_owned()
 }
 
+/// What it runs. Empty where there is no such process (any more).
+pub fn name(pid: Pid) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
 /// A word that no other process has on its command line.
 pub fn token() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
