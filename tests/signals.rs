@@ -101,8 +101,9 @@ impl Talking {
     /// Waits for the end.
     #[track_caller]
     fn end(mut self) -> Said {
-        let mut child = self.running.take().expect("it runs");
+        let child = self.running.as_mut().expect("it runs");
         wait_until("it ends", || child.try_wait().is_ok_and(|ended| ended.is_some()));
+        let child = self.running.take().expect("it has ended, and is not killed any more");
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).expect("it is text");
         let output = child.wait_with_output().expect("it has ended");
