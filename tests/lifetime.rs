@@ -14,8 +14,9 @@ use common::tracer::{
     Came, NO_PTRACE, WAITS, can_trace, go_on, killed_at, let_go, start_traced, stop_now,
 };
 use common::{
-    DEADLINE, NEEDS_ROOT, NO_NAMESPACES, can_contain, copy_of_image, image, is_alive, is_root,
-    mounts_naming, processes_with, require, skip, tempdir, tinyctr, token, wait_until,
+    DEADLINE, NEEDS_ROOT, NO_NAMESPACES, can_contain, copy_of_image, image, image_has, is_alive,
+    is_root, mounts_naming, name, processes_with, require, skip, tempdir, tinyctr, token,
+    wait_until,
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -151,6 +152,7 @@ fn pauses(most: Duration) -> impl Iterator<Item = Duration> {
 #[test]
 fn nothing_is_left_of_a_run_that_is_killed_at_any_moment() {
     require!(can_contain(), NO_NAMESPACES);
+    require!(image_has("setsid"), "needs setsid in the image");
     let mounts = mounts_naming(image());
     let script = "sleep 1000 & (setsid sleep 1000 &); sh -c 'sleep 0.01'; sleep 0.01; exit 7";
     for options in [&[][..], &["--init"], &["-t"], &["-t", "--init", "--timeout=9"]] {
@@ -180,10 +182,6 @@ fn nap() -> String {
     token().replace("token-", "1000.").replace('-', "")
 }
 
-fn name(pid: Pid) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
-}
-
 fn sleeper(nap: &str) -> Option<Pid> {
     processes_with(nap).into_iter().find(|pid| name(*pid) == "sleep")
 }
@@ -192,7 +190,7 @@ fn sleeper(nap: &str) -> Option<Pid> {
 #[test]
 fn a_command_that_changes_its_ids_ends_with_tinyctr_too() {
     require!(is_root() && can_contain(), NEEDS_ROOT);
-    require!(image().join("usr/bin/setpriv").exists(), "needs setpriv in the image");
+    require!(image_has("setpriv"), "needs setpriv in the image");
     let changes = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
     for options in [&[][..], &["--init"], &["-t"], &["--cap-drop=all", "--cap-add=setuid,setgid"]] {
         let nap = nap();
@@ -217,7 +215,7 @@ fn a_command_that_changes_its_ids_ends_with_tinyctr_too() {
 fn a_command_that_changes_its_ids_at_once_ends_with_tinyctr_too() {
     require!(is_root() && can_contain(), NEEDS_ROOT);
     require!(can_trace(), NO_PTRACE);
-    require!(image().join("usr/bin/setpriv").exists(), "needs setpriv in the image");
+    require!(image_has("setpriv"), "needs setpriv in the image");
     let changes = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "sh", "-c"];
     for options in [&[][..], &["--init"]] {
         let token = token();
@@ -254,7 +252,7 @@ fn a_command_that_changes_its_ids_at_once_ends_with_tinyctr_too() {
 #[test]
 fn a_command_that_gains_privileges_ends_with_tinyctr_too() {
     require!(is_root() && can_contain(), NEEDS_ROOT);
-    require!(image().join("usr/bin/setpriv").exists(), "needs setpriv in the image");
+    require!(image_has("setpriv"), "needs setpriv in the image");
     let (_directory, image) = copy_of_image("image");
     let script = r#"cp "$0"/usr/bin/sleep "$0"/usr/bin/suid && chmod 4755 "$0"/usr/bin/suid"#;
     assert_eq!(common::stdout(Command::new("sh").args(["-c", script]).arg(&image)), "");
@@ -312,6 +310,7 @@ fn a_stopped_container_ends_with_tinyctr_too() {
 #[test]
 fn all_processes_of_the_container_are_gone_before_tinyctr_returns() {
     require!(can_contain(), NO_NAMESPACES);
+    require!(image_has("setsid"), "needs setsid in the image");
     let nap = nap();
     let script = format!(
         "for n in 1 2 3 4 5 6 7 8; do sleep {nap} & done; (setsid sleep {nap} &)

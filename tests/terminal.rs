@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use common::terminal::Terminal;
 use common::{
     NO_NAMESPACES, binary, can_contain, children, compile, copy_of_image, fails, have, image,
-    is_alive, processes_with, require, run, stat, stdout, tempdir, tinyctr, token, wait_until,
+    image_has, is_alive, name, processes_with, require, run, stat, stdout, tempdir, tinyctr, token,
+    wait_until,
 };
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -186,7 +187,7 @@ fn bytes_of_any_value_come_through_both_ways() {
 #[test]
 fn a_paste_of_a_megabyte_arrives_whole() {
     require!(can_contain(), NO_NAMESPACES);
-    require!(have("sha256sum"), "needs sha256sum");
+    require!(have("sha256sum") && image_has("sha256sum"), "needs sha256sum");
     let bytes = noise(1 << 20);
     let directory = tempdir();
     let file = directory.path().join("bytes");
@@ -527,7 +528,8 @@ fn the_users_terminal_is_restored_after_a_signal_that_ends_tinyctr() {
             let words = ["sh", "-c", "echo ready; exec sleep 1000"];
             start_raw(&mut terminal, &mut inside(options, &words));
             // What comes while a shell becomes another program may be lost, outside as well.
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            let sleeps = || family(terminal.pid()).into_iter().any(|pid| name(pid) == "sleep");
+            wait_until("it sleeps", sleeps);
             kill(terminal.pid(), signal).expect("it is ours");
             assert_eq!(terminal.end(), 128 + signal as i32, "{options:?}");
             assert_eq!(terminal.settings(), terminal.before, "{signal}, {options:?}");
@@ -559,6 +561,7 @@ fn after_sigkill_the_container_is_gone_and_resetting_the_terminal_is_enough() {
 #[test]
 fn background_processes_do_not_hold_the_terminal() {
     require!(can_contain(), NO_NAMESPACES);
+    require!(image_has("setsid"), "needs setsid in the image");
     let token = token();
     let script = "trap '' HUP; (while :; do sleep 1000; done) & (setsid sleep 1000 &); echo last";
     let (code, text) = shown(&mut inside(&[], &["sh", "-c", script, &token]));

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{
-    NO_NAMESPACES, binary, can_contain, copy_of_image, have, image, processes_with, stdout,
-    tempdir, token, wait_until,
+    NO_NAMESPACES, binary, can_contain, copy_of_image, have, image, image_has, processes_with,
+    stdout, tempdir, token, wait_until,
 };
 
 /// A terminal of tmux's, 80 columns and 24 lines, in a server of its own.
@@ -123,7 +123,7 @@ fn can_show(program: &str) -> Result<(), String> {
     if !have("tmux") {
         return Err(NO_TMUX.into());
     }
-    if !image().join("usr/bin").join(program).exists() {
+    if !image_has(program) {
         return Err(format!("needs {program}, on this machine and so in the image"));
     }
     Ok(())

@@ -132,6 +132,11 @@ pub fn image() -> &'static Path {
     })
 }
 
+/// Whether the image has `program`, which not every machine has.
+pub fn image_has(program: &str) -> bool {
+    image().join("usr/bin").join(program).exists()
+}
+
 /// Where the image stays from one test binary to the next. One for each user: what root made,
 /// somebody else can't use as the root of their namespace; and a tree that root compiled offers
 /// somebody else no place to write.
@@ -417,6 +422,11 @@ pub fn stat(pid: Pid, field: usize) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     after_name.split(' ').nth(field).unwrap_or_default().to_owned()
+}
+
+/// What it runs. Empty where there is no such process (any more).
+pub fn name(pid: Pid) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
 /// A word that no other process has on its command line.
