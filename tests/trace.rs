@@ -646,7 +646,8 @@ fn what_is_skipped_is_missing_and_said_so() {
     for lesson in LESSONS.iter() {
         let (name, word) =
             (lesson.name(common::texts()).to_string(), lesson.skip(common::texts()).to_string());
-        if word.is_empty() {
+        // Who can't change his ids needs no guard.
+        if word.is_empty() || (lesson.step == Step::Guard && !is_root()) {
             continue;
         }
         assert!(all.contains(&name), "{name} is part of a run");
