@@ -77,6 +77,7 @@ fn names() -> impl Iterator<Item = &'static CStr> {
 }
 
 /// A list such as `chown,CAP_SYS_ADMIN`, or `all`; `None` where it names one that there isn't.
+#[inline(never)] // smaller alone than among its caller's variables
 pub fn parse(list: &[u8]) -> Option<Set> {
     let mut set = 0;
     for word in list.split(|&byte| byte == b',') {

@@ -41,6 +41,7 @@ pub extern "C" fn child(shared: &Shared) -> ! {
 }
 
 /// From here to there.
+#[inline(never)] // smaller alone than among its caller's variables
 fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), Error<'a>> {
     // How much: the limits hold from here on.
     if let Some(cgroups) = shared.cgroups {

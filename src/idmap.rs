@@ -14,6 +14,7 @@ pub struct IdMaps {
 
 impl IdMaps {
     /// Inside 0, outside the caller's own.
+    #[inline(never)] // smaller alone than among its caller's variables
     pub fn root_is(uid: u32, gid: u32) -> IdMaps {
         let mut maps = IdMaps { uid: Line::new(), gid: Line::new() };
         maps.uid.push("0 ").push_decimal(uid.into()).push(" 1\n");

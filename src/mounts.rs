@@ -183,6 +183,7 @@ pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
 
 /// The host's own sysfs may be the very same one, and is not mounted on itself (EBUSY): so
 /// something else comes between the two.
+#[inline(never)] // smaller alone than among its caller's variables
 fn new_sys(flags: Ms) -> Result<(), Errno> {
     sys::mount_bind(NOTHING, SYS, Ms::empty())?;
     let mounted = sys::mount_new(c"sysfs", SYS, flags);

@@ -69,6 +69,7 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// `image` is the path that `options.image` was found at. Also maps the memory that the plan
     /// and the child's stack are in.
+    #[inline(never)] // smaller alone than among its caller's variables
     pub fn new(
         options: &Options<'static>,
         image: &'a CStr,
@@ -153,6 +154,7 @@ fn default_namespaces(process: &Process) -> Clone {
     if process.euid == 0 { all } else { all | Clone::NEWUSER }
 }
 
+#[inline(never)] // smaller alone than among its caller's variables
 fn mounts(
     options: &Options,
     namespaces: Clone,

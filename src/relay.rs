@@ -121,6 +121,7 @@ impl Way {
         self.start == self.end
     }
 
+    #[inline(never)] // smaller alone than among its caller's variables
     fn poll(&self) -> Poll {
         let (fd, events) =
             if self.is_empty() { (self.from, Events::IN) } else { (self.to, Events::OUT) };

@@ -571,6 +571,7 @@ unsafe fn clone_with<T>(
 /// `execve(path, argv, envp)`,
 /// [execve(2)](https://man7.org/linux/man-pages/man2/execve.2.html). Returns only to say why it
 /// failed. Both arrays end with their NULL (`None`).
+#[inline(never)] // smaller alone than among its caller's variables
 pub fn execve(path: &CStr, argv: Strings, envp: Strings) -> Result<Infallible, Errno> {
     if !matches!((argv.last(), envp.last()), (Some(None), Some(None))) {
         return Err(Errno::EFAULT); // what the kernel says to an array that does not end

@@ -64,6 +64,7 @@ impl Parcel {
     }
 
     /// Points into the parcel, which must stay where it is.
+    #[inline(never)] // smaller alone than among its caller's variables
     fn header(&mut self, has_descriptor: bool) -> libc::msghdr {
         let (start, length) = (self.words.as_mut_ptr().cast(), size_of_val(&self.words));
         self.iov = libc::iovec { iov_base: start, iov_len: length };
