@@ -146,7 +146,10 @@ fn own_terminal(options: &Options, own_dev: bool) -> Option<Terminal> {
     if options.tty == Some(false) || script {
         return None;
     }
-    Terminal::look(options.tty == Some(true), own_dev)
+    let forced = options.tty == Some(true);
+    // The host's own /dev may have none to give: an initramfs. Then the caller's has to do.
+    let can_be_made = |_: &Terminal| own_dev || forced || sys::exists(c"/dev/ptmx").is_ok();
+    Terminal::look(forced, own_dev).filter(can_be_made)
 }
 
 fn default_namespaces(process: &Process) -> Clone {
