@@ -147,8 +147,8 @@ fn own_terminal(options: &Options, own_dev: bool) -> Option<Terminal> {
         return None;
     }
     let forced = options.tty == Some(true);
-    // The host's own /dev may have none to give: an initramfs. Then the caller's has to do.
-    let can_be_made = |_: &Terminal| own_dev || forced || sys::exists(c"/dev/ptmx").is_ok();
+    // The host may have none to give, without a devpts: an initramfs. Then the caller's has to do.
+    let can_be_made = |_: &Terminal| own_dev || forced || sys::exists(c"/dev/pts/ptmx").is_ok();
     Terminal::look(forced, own_dev).filter(can_be_made)
 }
 
