@@ -16,12 +16,12 @@ use syscalls::Errno;
 
 use crate::arch::ThinCStr;
 use crate::error::{Error, Fault, On};
-use crate::flags::{Clone, Ms};
+use crate::flags::{Clone, Map, Ms};
 use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
 use crate::steps::Step;
-use crate::sys::{self, Report, skippable, step};
+use crate::sys::{self, Memory, Report, skippable, step};
 use crate::{init, lifetime, privileges, terminal};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
@@ -32,15 +32,15 @@ pub extern "C" fn child(shared: &Shared) -> ! {
         true => be_init(plan, shared),
     });
     shared.failure.set(Some(error));
-    if let (true, Some(line)) = (plan.init, plan.line) {
+    if let (true, Some(wire)) = (plan.init, plan.wire) {
         // Our memory is not our parent's. Where that is gone nobody needs to know.
         let _unheard =
-            sys::send(line.childs, &Report { failure: Some(error), ..Report::default() });
+            sys::send(wire.childs, &Report { failure: Some(error), ..Report::default() });
     }
     sys::exit_group(error.exit_code())
 }
 
-/// From here to there.
+/// Out of the host's namespaces, into those of the container.
 #[inline(never)] // smaller alone than among its caller's variables
 fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), Error<'a>> {
     // How much: the limits hold from here on.
@@ -53,8 +53,8 @@ fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), E
         skippable(Step::MapIds, || maps.write())?;
     }
     // How long: not longer than our parent.
-    if let Some(line) = plan.line {
-        skippable(Step::DieWithParent, || lifetime::end_with_parent(line))?;
+    if let Some(wire) = plan.wire {
+        skippable(Step::DieWithParent, || lifetime::end_with_parent(wire))?;
     }
     // With what of the caller's: nothing that passes on by itself.
     if plan.privileges.is_some() {
@@ -86,9 +86,9 @@ fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), E
             root::leave_host(host)?;
         }
     }
-    // Before whom.
-    if let (Some(terminal), Some(line)) = (&plan.terminal, plan.line) {
-        step(Step::Terminal, || terminal::take(terminal, line.childs))?;
+    // At which terminal.
+    if let (Some(terminal), Some(wire)) = (&plan.terminal, plan.wire) {
+        step(Step::Terminal, || terminal::take(terminal, wire.childs))?;
     }
     if let Some(directory) = plan.workdir {
         let sealed = plan.privileges.is_some();
@@ -103,7 +103,7 @@ fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), E
 
 /// As what.
 fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
-    if plan.line.is_some() {
+    if plan.wire.is_some() {
         step(Step::FreeSignals, || sys::block_signals(0).on(c"signals"))?;
     }
     step(Step::Exec, || execute(plan, shared))
@@ -113,17 +113,17 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
 /// we lend it. What becomes of that goes to our parent as a message.
 fn be_init<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
     let command = step(Step::Init, || {
-        let (stack, _) = sys::map_memory(plan.page_size, 0).on(c"")?;
-        sys::clone(false, Clone::empty(), stack, command, shared).on(c"")
+        let (stack, _) = sys::map_memory(plan.page_size, 0, Map::PRIVATE).on(c"")?;
+        sys::clone(Memory::Lent, Clone::empty(), stack, command, shared, None).on(c"")
     })?;
     if let Some(error) = shared.failure.take() {
         return Err(error);
     }
-    if let Some(line) = plan.line {
+    if let Some(wire) = plan.wire {
         let program = shared.program.get();
         step(Step::Report, || {
-            sys::send(line.childs, &Report { program, ..Report::default() }).on(c"socket")?;
-            sys::close(line.childs).on(c"socket") // nothing more will come
+            sys::send(wire.childs, &Report { program, ..Report::default() }).on(c"socket")?;
+            sys::close(wire.childs).on(c"socket") // nothing more will come
         })?;
     }
     step(Step::Init, || init::run(command))

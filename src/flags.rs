@@ -93,6 +93,7 @@ flags! {
         VM = libc::CLONE_VM,
         VFORK = libc::CLONE_VFORK,
         NEWNS = libc::CLONE_NEWNS,
+        PARENT_SETTID = libc::CLONE_PARENT_SETTID,
         NEWCGROUP = libc::CLONE_NEWCGROUP,
         NEWUTS = libc::CLONE_NEWUTS,
         NEWIPC = libc::CLONE_NEWIPC,
@@ -198,6 +199,7 @@ flags! {
 flags! {
     /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
     Map, "MAP_", "0", {
+        SHARED = libc::MAP_SHARED,
         PRIVATE = libc::MAP_PRIVATE,
         ANONYMOUS = libc::MAP_ANONYMOUS,
         NORESERVE = libc::MAP_NORESERVE,

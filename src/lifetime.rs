@@ -5,34 +5,35 @@
 //! in the container can reach.
 
 use core::convert::Infallible;
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use syscalls::Errno;
 
 use crate::error::{Fault, On};
-use crate::flags::Events;
+use crate::flags::{Events, Map};
 use crate::sys::{self, Poll};
 
 /// A socket between two processes of ours; each notices when nobody is at the other end any more.
 #[derive(Clone, Copy)]
-pub struct Line {
+pub struct Wire {
     pub parents: i32,
     pub childs: i32,
 }
 
-impl Line {
-    pub fn new() -> Result<Line, Errno> {
-        sys::socketpair().map(|[parents, childs]| Line { parents, childs })
+impl Wire {
+    pub fn new() -> Result<Wire, Errno> {
+        sys::socketpair().map(|[parents, childs]| Wire { parents, childs })
     }
 }
 
 /// Asks for SIGKILL at the death of our parent, and makes sure that it had not died before: then
 /// the signal would never come. (getppid(2) says nothing here: in a new PID namespace the parent
 /// is always 0.)
-pub fn end_with_parent(line: Line) -> Result<(), Fault<'static>> {
+pub fn end_with_parent(wire: Wire) -> Result<(), Fault<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
-    sys::close(line.parents).on(c"socket")?; // our own copy, an end too
+    sys::close(wire.parents).on(c"socket")?; // our own copy, an end too
     let events = 0; // POLLHUP is told unasked
-    let mut polls = [Poll { fd: line.childs, events, revents: 0 }];
-    sys::ppoll(&mut polls, &[0; 2]).on(c"socket")?;
+    let mut polls = [Poll { fd: wire.childs, events, revents: 0 }];
+    sys::ppoll(&mut polls, Some(&[0; 2])).on(c"socket")?;
     let [poll] = polls;
     if poll.revents as u64 & Events::HUP.bits() != 0 {
         return Err(Errno::ESRCH).on(c"parent");
@@ -40,16 +41,38 @@ pub fn end_with_parent(line: Line) -> Result<(), Fault<'static>> {
     Ok(())
 }
 
-/// Begins to guard `container`: a process beside us, which waits for our end. Returns its pid.
-pub fn begin_guard(page_size: usize, container: i32, line: Line) -> Result<i32, Fault<'static>> {
-    let (stack, _) = sys::map_memory(page_size, 0).on(c"guard")?;
-    sys::clone_beside(stack, guard, Guarded { container, line }).on(c"guard")
+/// A process beside us, which waits for our end and then ends the container.
+pub struct Guard {
+    pid: i32,
+    guarded: &'static Guarded,
 }
 
-#[derive(Clone, Copy)]
 struct Guarded {
-    container: i32,
-    line: Line,
+    wire: Wire,
+    /// The pid of the container; 0 as long as there is none.
+    container: AtomicI32,
+}
+
+impl Guard {
+    /// To be called before there is a container: afterwards it could change its ids, and we could
+    /// be killed, before the guard is there.
+    pub fn begin(page_size: usize, wire: Wire) -> Result<Guard, Fault<'static>> {
+        let (stack, _) = sys::map_memory(page_size, 0, Map::SHARED).on(c"guard")?;
+        let guarded = Guarded { wire, container: AtomicI32::new(0) };
+        let (pid, guarded) = sys::clone_beside(stack, guard, guarded).on(c"guard")?;
+        Ok(Guard { pid, guarded })
+    }
+
+    /// Where the kernel writes the pid of the container, as it makes it.
+    pub fn container(&self) -> &'static AtomicI32 {
+        &self.guarded.container
+    }
+
+    /// The container is gone, and so goes its guard.
+    pub fn end(self) -> Result<(), Fault<'static>> {
+        sys::kill_helper(self.pid).on(c"guard")?;
+        sys::wait4_briefly(self.pid).map(drop).on(c"guard")
+    }
 }
 
 /// It shares our memory, and reads of it only what it was given.
@@ -60,16 +83,15 @@ extern "C" fn guard(guarded: &Guarded) -> ! {
 
 /// Nobody sends anything: the answer comes when tinyctr is gone, and is that nobody is there.
 /// The pid can't be another's by now: numbers go round in order, and it was in use a moment ago.
-fn wait_and_kill(&Guarded { container, line }: &Guarded) -> Result<Infallible, Errno> {
-    sys::close(line.parents)?;
-    let mut polls = [Poll { fd: line.childs, events: Events::IN.bits() as i16, revents: 0 }];
-    sys::ppoll_idle(&mut polls)?;
-    sys::kill(container, libc::SIGKILL)?;
+fn wait_and_kill(guarded: &Guarded) -> Result<Infallible, Errno> {
+    sys::close(guarded.wire.parents)?;
+    let events = Events::IN.bits() as i16;
+    // Not idle: our memory is tinyctr's, who is at work.
+    sys::ppoll(&mut [Poll { fd: guarded.wire.childs, events, revents: 0 }], None)?;
+    // To whom 0 means all of a group, we have nothing to say.
+    let container = guarded.container.load(Relaxed);
+    if container > 0 {
+        sys::kill(container, libc::SIGKILL)?;
+    }
     Err(Errno::ESRCH)
-}
-
-/// The container is gone, and so goes its guard.
-pub fn end_guard(pid: i32) -> Result<(), Fault<'static>> {
-    sys::kill_helper(pid).on(c"guard")?;
-    sys::wait4_briefly(pid).map(drop).on(c"guard")
 }

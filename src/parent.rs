@@ -3,23 +3,25 @@
 
 use core::cell::Cell;
 use core::ffi::CStr;
+use core::sync::atomic::AtomicI32;
 use syscalls::Errno;
 
 use crate::arch::{Process, Strings, tail};
 use crate::buf::Line;
 use crate::cgroup::Cgroups;
-use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, Fault, On};
+use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, On};
 use crate::flags::{Clone, Ended};
 use crate::image::{self, Path};
+use crate::lifetime::Guard;
 use crate::options::{self, Banner, DryRun, Options, Request, Study};
 use crate::packed::Texts;
 use crate::plan::{Plan, Shared};
 use crate::relay::Relay;
 use crate::steps::Step;
 use crate::supervise::{Orders, Outcome, supervise};
-use crate::sys::{self, Format, Report, SignalSet, skippable, step};
+use crate::sys::{self, Format, Memory, Report, SignalSet, Stack, skippable, step};
 use crate::terminal::Terminal;
-use crate::{descriptors, executable, lifetime, signals};
+use crate::{descriptors, executable, signals};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -173,29 +175,20 @@ fn container<'a>(
         None => None,
     };
     let ignored = if options.bare { 0 } else { step(Step::HoldSignals, signals::hold)? };
+    let mut guard = None;
+    if let (true, Some(wire)) = (plan.guarded, plan.wire) {
+        skippable(Step::Guard, || {
+            guard = Some(Guard::begin(plan.page_size, wire)?);
+            Ok(())
+        })?;
+    }
     let (failure, program) = (Cell::new(None), Cell::new(None));
     let shared = Shared { plan: &plan, cgroups, failure, program };
-    let mut namespaces = plan.namespaces;
-    if cgroups.is_some() {
-        // It is made where the cgroups are entered.
-        namespaces = Clone::from_bits(namespaces.bits() & !Clone::NEWCGROUP.bits());
-    }
-    let copied = options.init; // an init stays, and so has memory of its own
-    let pid = step(Step::Clone, || sys::clone(copied, namespaces, stack, child, &shared).on(c""))?;
-    let begun = Container { options, plan: &plan, pid, pid_namespace, pid_file, ignored };
-    let report = begun.hear(&shared)?;
-    // Which shell the image has is known only now.
-    if banner && report.failure.is_none() && options.command.is_empty() {
-        print_running(&[report.program], pid_namespace, options.image);
-    }
-    let outcome = match (report.failure, options.bare) {
-        (Some(error), _) => {
-            step(Step::Wait, || wait(pid))?;
-            return Err(error);
-        }
-        (None, true) => Outcome { ended: step(Step::Wait, || wait(pid))?, timed_out: false },
-        (None, false) => begun.attend(report.terminal)?,
-    };
+    let container = Container { options, shared: &shared, banner, pid_file, ignored };
+    let outcome = container.run(stack, child, guard.as_ref().map(Guard::container));
+    let guard_ended = guard.map_or(Ok(()), |guard| step(Step::Guard, || guard.end()));
+    let outcome = outcome?;
+    guard_ended?;
     if banner {
         print_ended(outcome.ended);
     }
@@ -206,31 +199,91 @@ fn container<'a>(
     })
 }
 
-/// A container that is there.
-struct Container<'p, 'a> {
-    options: &'p Options<'static>,
-    plan: &'p Plan<'a>,
-    pid: i32,
-    pid_namespace: bool,
+/// All that was prepared.
+struct Container<'s, 'p, 'a> {
+    options: &'s Options<'static>,
+    shared: &'s Shared<'p, 'a>,
+    banner: bool,
     pid_file: Option<i32>,
     ignored: SignalSet,
 }
 
-impl<'a> Container<'_, 'a> {
-    /// What the child says that it has become: in the memory that we lent it, or over the line.
-    fn hear(&self, shared: &Shared<'_, 'a>) -> Result<Report<'a>, Error<'a>> {
-        let (failure, program) = (shared.failure.take(), shared.program.get());
+impl<'a> Container<'_, '_, 'a> {
+    /// From the clone to the end.
+    fn run(
+        &self,
+        stack: Stack,
+        child: Entry,
+        told: Option<&AtomicI32>,
+    ) -> Result<Outcome, Error<'a>> {
+        let Shared { plan, cgroups, .. } = self.shared;
+        let mut namespaces = plan.namespaces;
+        if cgroups.is_some() {
+            // It is made where the cgroups are entered.
+            namespaces = Clone::from_bits(namespaces.bits() & !Clone::NEWCGROUP.bits());
+        }
+        // An init stays, and so has memory of its own.
+        let memory = if plan.init { Memory::Copied } else { Memory::Lent };
+        let pid = step(Step::Clone, || {
+            sys::clone(memory, namespaces, stack, child, self.shared, told).on(c"")
+        })?;
+        let outcome = self.attend(pid);
+        if outcome.is_err() {
+            // It has failed, or nobody would look after it any more.
+            let _ended = step(Step::Wait, || {
+                sys::kill(pid, libc::SIGKILL).and_then(|()| sys::wait4(pid)).on(c"")
+            });
+        }
+        outcome
+    }
+
+    /// Does all that there is to do until it has ended.
+    fn attend(&self, pid: i32) -> Result<Outcome, Error<'a>> {
+        let options = self.options;
+        let report = self.hear()?;
+        if let Some(error) = report.failure {
+            return Err(error);
+        }
+        let is_first = self.shared.plan.namespaces.contains(Clone::NEWPID);
+        // Which shell the image has is known only now.
+        if self.banner && options.command.is_empty() {
+            print_running(&[report.program], is_first, options.image);
+        }
+        if options.bare {
+            // Nothing is passed on, and so nothing but the end is waited for.
+            let ended = step(Step::Wait, || sys::wait4(pid).on(c""))?;
+            return Ok(Outcome { ended, timed_out: false });
+        }
+        self.tell_pid(pid)?;
+        let orders = Orders {
+            stop_signal: if options.stop_signal == 0 { libc::SIGTERM } else { options.stop_signal },
+            patience: options.stop_timeout,
+            timeout: options.timeout,
+            ignored: self.ignored,
+            command_is_first: is_first && !options.init,
+            has_init: options.init,
+        };
+        match (&self.shared.plan.terminal, report.terminal) {
+            (Some(user), Some(master)) => relayed(user, master, &orders, pid),
+            _ => step(Step::Wait, || supervise(&orders, pid, None)),
+        }
+    }
+
+    /// What the child says that it has become: in the memory that we lent it, or over the wire.
+    fn hear(&self) -> Result<Report<'a>, Error<'a>> {
+        let Shared { plan, failure, program, .. } = self.shared;
+        let (failure, program) = (failure.take(), program.get());
         let mut heard = Report { failure, program, terminal: None };
-        let Some(line) = self.plan.line else { return Ok(heard) };
+        let Some(wire) = plan.wire else { return Ok(heard) };
         step(Step::Wait, || {
-            if self.plan.init {
-                sys::close(line.childs).on(c"socket")?; // so that the line has an end
-                while let Some(report) = sys::receive(line.parents).on(c"socket")? {
+            if plan.init {
+                sys::close(wire.childs).on(c"socket")?; // so that the wire has an end
+                while let Some(report) = sys::receive(wire.parents).on(c"socket")? {
                     let terminal = report.terminal.or(heard.terminal);
                     heard = Report { terminal, ..report };
                 }
-            } else if self.plan.terminal.is_some() && failure.is_none() && !sys::rehearses() {
-                let report = sys::receive(line.parents).on(c"socket")?;
+            } else if plan.terminal.is_some() && failure.is_none() && !sys::rehearses() {
+                let report = sys::receive(wire.parents).on(c"socket")?;
                 heard.terminal = report.and_then(|report| report.terminal);
             }
             Ok(())
@@ -238,50 +291,16 @@ impl<'a> Container<'_, 'a> {
         Ok(heard)
     }
 
-    /// Does all that there is to do until it has ended.
-    fn attend(&self, terminal: Option<i32>) -> Result<Outcome, Error<'a>> {
-        let outcome = self.attend_to_end(terminal);
-        if outcome.is_err() {
-            // Nobody would look after it any more.
-            let _ended = sys::kill(self.pid, libc::SIGKILL).and_then(|()| sys::wait4(self.pid));
-        }
-        outcome
-    }
-
-    fn attend_to_end(&self, terminal: Option<i32>) -> Result<Outcome, Error<'a>> {
-        let mut guard = None;
-        if let (true, Some(line)) = (self.plan.guarded, self.plan.line) {
-            skippable(Step::Guard, || {
-                guard = Some(lifetime::begin_guard(self.plan.page_size, self.pid, line)?);
-                Ok(())
-            })?;
-        }
-        tell(self.options, "started\",\"pid\":", self.pid)?;
-        if let Some(file) = self.pid_file {
-            let mut line = Line::<16>::new();
-            line.push_decimal(self.pid.unsigned_abs().into());
-            step(Step::Report, || {
-                sys::write_all(file, line.end()).on(c"--pid-file")?;
-                sys::close(file).on(c"--pid-file")
-            })?;
-        }
-        let options = self.options;
-        let orders = Orders {
-            stop_signal: if options.stop_signal == 0 { libc::SIGTERM } else { options.stop_signal },
-            patience: options.stop_timeout,
-            timeout: options.timeout,
-            ignored: self.ignored,
-            command_is_first: self.pid_namespace && !options.init,
-            has_init: options.init,
-        };
-        let outcome = match (&self.plan.terminal, terminal) {
-            (Some(user), Some(master)) => relayed(user, master, &orders, self.pid),
-            _ => step(Step::Wait, || supervise(&orders, self.pid, None)),
-        };
-        if let Some(guard) = guard {
-            step(Step::Guard, || lifetime::end_guard(guard))?;
-        }
-        outcome
+    /// To whoever builds on us.
+    fn tell_pid(&self, pid: i32) -> Result<(), Error<'static>> {
+        tell(self.options, "started\",\"pid\":", pid)?;
+        let Some(file) = self.pid_file else { return Ok(()) };
+        let mut line = Line::<16>::new();
+        line.push_decimal(pid.unsigned_abs().into());
+        step(Step::Report, || {
+            sys::write_all(file, line.end()).on(c"--pid-file")?;
+            sys::close(file).on(c"--pid-file")
+        })
     }
 }
 
@@ -293,16 +312,11 @@ fn relayed(
     orders: &Orders,
     pid: i32,
 ) -> Result<Outcome, Error<'static>> {
-    let mut relay = step(Step::Relay, || Relay::new(user, master))?;
+    let mut relay = Relay::new(user, master);
     step(Step::Relay, || relay.begin())?;
     let outcome = step(Step::Wait, || supervise(orders, pid, Some(&mut relay)));
     relay.end();
     outcome
-}
-
-/// With `--bare` nothing is passed on, and so nothing but the end is waited for.
-fn wait(pid: i32) -> Result<Ended, Fault<'static>> {
-    sys::wait4(pid).on(c"")
 }
 
 // --- what is said, and where ---------------------------------------------------------------------

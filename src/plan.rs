@@ -7,9 +7,9 @@ use syscalls::Errno;
 use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
 use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
-use crate::flags::Clone;
+use crate::flags::{Clone, Map};
 use crate::idmap::IdMaps;
-use crate::lifetime::Line;
+use crate::lifetime::Wire;
 use crate::mounts::Mounts;
 use crate::options::{DryRun, Options, Profile};
 use crate::privileges::Privileges;
@@ -43,7 +43,7 @@ pub struct Plan<'a> {
     /// In a user namespace of our own: who is root there.
     pub id_maps: Option<IdMaps>,
     /// To our parent. Not with `--bare`, which outlives it.
-    pub line: Option<Line>,
+    pub wire: Option<Wire>,
     pub hostname: Option<&'a CStr>,
     pub root: Root<'a>,
     /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
@@ -86,7 +86,7 @@ impl<'a> Plan<'a> {
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
         let size = pointers + path.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
         let (stack, mut arena) =
-            step(Step::Memory, || sys::map_memory(process.page_size, size).on(c""))?;
+            step(Step::Memory, || sys::map_memory(process.page_size, size, Map::PRIVATE).on(c""))?;
         let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
         let environment = environment(options, process, &mut arena).ok_or(too_small)?;
         let programs = path.programs(&mut arena).ok_or(too_small)?;
@@ -111,7 +111,7 @@ impl<'a> Plan<'a> {
             id_maps: namespaces
                 .contains(Clone::NEWUSER)
                 .then(|| IdMaps::root_is(process.euid, process.egid)),
-            line: if options.bare { None } else { Some(line()?) },
+            wire: if options.bare { None } else { Some(wire()?) },
             hostname,
             root,
             mounts: if own_dev {
@@ -136,8 +136,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn line() -> Result<Line, Error<'static>> {
-    step(Step::Report, || Line::new().on(c"socket"))
+fn wire() -> Result<Wire, Error<'static>> {
+    step(Step::Report, || Wire::new().on(c"socket"))
 }
 
 /// A script has none: it runs in the user's.

@@ -89,7 +89,7 @@ impl Supervisor<'_, '_> {
         let nobody = Poll { fd: -1, events: 0, revents: 0 };
         let [there, back] = self.relay.as_ref().map_or([nobody; 2], |relay| relay.polls());
         let mut polls = [self.signals.poll(), there, back];
-        let lull = self.relay.is_none() || is_ready(sys::ppoll(&mut polls, LULL))? == 0;
+        let lull = self.relay.is_none() || is_ready(sys::ppoll(&mut polls, Some(LULL)))? == 0;
         if lull {
             is_ready(sys::ppoll_idle(&mut polls))?;
         }

@@ -594,6 +594,12 @@ fn octal(line: &mut Buffer, mode: usize, digits: u32) {
     }
 }
 
+/// Whether a clone with these flags runs beside us, in our memory: the guard.
+pub fn is_beside(flags: usize) -> bool {
+    let both = flags::Clone::VM | flags::Clone::VFORK;
+    flags as u64 & both.bits() == flags::Clone::VM.bits()
+}
+
 /// ` <0.000012>`, as `strace -T`.
 pub fn seconds(line: &mut Buffer, nanoseconds: u64) {
     let microseconds = nanoseconds / 1000;

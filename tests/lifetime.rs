@@ -211,7 +211,6 @@ fn a_command_that_changes_its_ids_ends_with_tinyctr_too() {
 /// tinyctr is slow to come back from the clone, and then is killed: the command has changed its ids
 /// long before. Not tinyctr but the kernel decides which of the two goes on first.
 #[test]
-#[ignore = "known gap: the guard is made after execve, when ids may have changed"]
 fn a_command_that_changes_its_ids_at_once_ends_with_tinyctr_too() {
     require!(is_root() && can_contain(), NEEDS_ROOT);
     require!(can_trace(), NO_PTRACE);

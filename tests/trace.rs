@@ -185,10 +185,11 @@ fn from_trace(text: &str) -> Vec<Call> {
             _ => continue,
         };
         if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
-            open = Some(calls.len());
-            calls.push(Call { who, text: shown(&format!("{begun})")), result: String::new() });
-        } else if let Some(resumed) = rest.strip_prefix("<... ") {
-            calls[open.take().expect("it began")].result = result(resumed);
+            open = Some((calls.len(), begun));
+            calls.push(Call { who, text: String::new(), result: String::new() });
+        } else if let Some(resumed) = rest.strip_prefix("<... clone resumed>") {
+            let (at, begun) = open.take().expect("it began");
+            calls[at] = call(calls[at].who, &format!("{begun}{resumed}"));
         } else {
             calls.push(call(who, rest));
         }
@@ -255,8 +256,9 @@ fn without_pids(mut calls: Vec<Call>) -> Vec<Call> {
     let clones = calls.iter().filter(|call| call.text.starts_with("clone("));
     for pid in clones.map(|call| call.result.clone()).collect::<Vec<_>>() {
         for call in &mut calls {
-            for name in ["wait4", "kill"] {
-                call.text = call.text.replace(&format!("{name}({pid},"), &format!("{name}(PID,"));
+            for (before, after) in [("wait4(", ","), ("kill(", ","), ("parent_tid=[", "]")] {
+                let named = |pid: &str| format!("{before}{pid}{after}");
+                call.text = call.text.replace(&named(&pid), &named("PID"));
             }
             if call.result == pid {
                 call.result = "PID".into();
@@ -468,7 +470,8 @@ fn names_and_arguments(trace: &str) -> Vec<String> {
         .map(|call| match call.text.split('(').next() {
             // Where we really are, and what we really may.
             Some(name @ ("wait4" | "kill" | "getcwd" | "capget")) => name.into(),
-            _ => call.text,
+            // Nobody has a pid that could be told.
+            _ => call.text.replace(", parent_tid=[PID]", ""),
         })
         .collect()
 }

@@ -83,15 +83,17 @@ impl Arena {
 }
 
 /// Maps guard page, stack and an arena of `arena` bytes:
-/// `mmap(NULL, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)` and
+/// `mmap(NULL, length, PROT_READ|PROT_WRITE, sharing|MAP_ANONYMOUS, -1, 0)` and
 /// `mprotect(guard, page, PROT_NONE)`,
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
-pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errno> {
+/// `sharing` is `Map::PRIVATE`, or `Map::SHARED` for who has the memory in common with its parent
+/// even where the rest of it is a copy.
+pub fn map_memory(page_size: usize, arena: usize, sharing: Map) -> Result<(Stack, Arena), Errno> {
     let arena = arena.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
     let wanted = arena.checked_add(page_size + STACK_SIZE).ok_or(Errno::ENOMEM)?;
     let length = wanted.checked_next_multiple_of(page_size).ok_or(Errno::ENOMEM)?;
-    let base = map(length)?;
+    let base = map(length, sharing)?;
     let guard = call!(Open, mprotect, Address(base), Unsigned(page_size), Prot(Prot::empty()));
     // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
     unsafe { enter(guard) }?;
@@ -101,9 +103,8 @@ pub fn map_memory(page_size: usize, arena: usize) -> Result<(Stack, Arena), Errn
     Ok((Stack { top }, Arena { next: top, left: arena }))
 }
 
-fn map(length: usize) -> Result<usize, Errno> {
-    let (protection, flags) =
-        (Prot::READ | Prot::WRITE, Map::PRIVATE | Map::ANONYMOUS | Map::NORESERVE);
+fn map(length: usize, sharing: Map) -> Result<usize, Errno> {
+    let (protection, flags) = (Prot::READ | Prot::WRITE, sharing | Map::ANONYMOUS | Map::NORESERVE);
     let call = call!(
         Open,
         mmap,
@@ -121,7 +122,7 @@ fn map(length: usize) -> Result<usize, Errno> {
 /// The texts, for who has something to say, in memory of their own; and the code that says it:
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html).
 pub fn texts() -> Result<&'static Texts, Errno> {
-    let memory = map(size_of::<(Texts, Opinions)>())? as *mut (Texts, Opinions);
+    let memory = map(size_of::<(Texts, Opinions)>(), Map::PRIVATE)? as *mut (Texts, Opinions);
     // SAFETY: fresh memory, aligned to a page, ours alone and for good; both are arrays of numbers,
     // for which zero will do.
     let (texts, opinions) = unsafe { &mut *memory };
@@ -142,7 +143,7 @@ fn unpack_code(opinions: &mut Opinions) -> Result<(), Errno> {
     let Some((length, packed)) = packed.split_first_chunk() else { return Ok(()) };
     let length = u32::from_le_bytes(*length) as usize;
     let [place, size] = pages(start, start + length);
-    let memory = map(size)?;
+    let memory = map(size, Map::PRIVATE)?;
     // SAFETY: fresh memory, ours alone; it has room for the whole pages that the code lies in.
     let code = unsafe { slice::from_raw_parts_mut((memory + start - place) as *mut u8, length) };
     model::unpack(packed, code, model::CODE, opinions);
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_arena_hands_out_no_byte_twice_and_stops_at_its_end() {
-        let (_stack, mut arena) = map_memory(4096, 64).expect("memory");
+        let (_stack, mut arena) = map_memory(4096, 64, Map::PRIVATE).expect("memory");
         let first = arena.bytes(3).expect("3 of 64 bytes");
         first.fill(0xff);
         let strings = arena.strings(2).expect("16 of 61 bytes, aligned");
@@ -249,7 +250,7 @@ mod tests {
     #[test]
     fn an_arena_of_any_size_begins_aligned() {
         for size in 1..64 {
-            let (stack, mut arena) = map_memory(4096, size).expect("memory");
+            let (stack, mut arena) = map_memory(4096, size, Map::PRIVATE).expect("memory");
             let start = arena.bytes(size).expect("all of it").as_ptr() as usize;
             assert_eq!(start % ALIGNMENT, 0);
             assert_eq!(start, stack.top() as usize);
@@ -258,13 +259,13 @@ mod tests {
 
     #[test]
     fn a_size_beyond_the_address_space_is_an_error() {
-        assert_eq!(map_memory(4096, usize::MAX).err(), Some(Errno::ENOMEM));
-        assert_eq!(map_memory(4096, usize::MAX / 2).err(), Some(Errno::ENOMEM));
+        assert_eq!(map_memory(4096, usize::MAX, Map::PRIVATE).err(), Some(Errno::ENOMEM));
+        assert_eq!(map_memory(4096, usize::MAX / 2, Map::PRIVATE).err(), Some(Errno::ENOMEM));
     }
 
     #[test]
     fn the_page_below_the_stack_is_a_guard() {
-        let (stack, _arena) = map_memory(4096, 0).expect("memory");
+        let (stack, _arena) = map_memory(4096, 0, Map::PRIVATE).expect("memory");
         let guard = stack.top() as usize - STACK_SIZE - 4096;
         let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
         let line = maps.lines().find(|line| line.starts_with(&format!("{guard:x}-")));

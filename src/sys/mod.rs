@@ -15,6 +15,8 @@ mod watcher;
 use core::convert::Infallible;
 use core::ffi::{CStr, c_void};
 use core::mem::{MaybeUninit, size_of_val, transmute};
+use core::ptr::null_mut;
+use core::sync::atomic::AtomicI32;
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
@@ -490,77 +492,82 @@ pub fn fchdir(fd: i32) -> Result<(), Errno> {
 // --- processes ---------------------------------------------------------------------------------
 
 /// Whose memory a new process runs in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Memory {
+#[derive(Clone, Copy)]
+pub enum Memory {
     /// Its parent's, who sleeps until execve (`CLONE_VM | CLONE_VFORK`).
     Lent,
-    /// Its parent's, who goes on (`CLONE_VM`).
-    Shared,
     /// A copy. The parent goes on.
     Copied,
 }
 
-/// Starts a child that borrows our memory, or has a copy of it.
+/// Starts a child. Its pid is in `pid` before it runs.
 pub fn clone<T>(
-    copied: bool,
-    namespaces: Clone,
-    stack: Stack,
-    entry: extern "C" fn(&T) -> !,
-    shared: &T,
-) -> Result<i32, Errno> {
-    let memory = if copied { Memory::Copied } else { Memory::Lent };
-    // SAFETY: neither of the two runs while the other one uses its memory.
-    unsafe { clone_with(memory, namespaces, stack, entry, shared) }
-}
-
-/// Starts a process beside us, in our memory, which costs less than a copy. What it needs to know
-/// is on its own stack.
-pub fn clone_beside<T: Copy>(
-    stack: Stack,
-    entry: extern "C" fn(&T) -> !,
-    known: T,
-) -> Result<i32, Errno> {
-    let (stack, place) = stack.with_room_for::<T>();
-    // SAFETY: the place is inside a mapping that nobody else has, and aligned; it is never given
-    // back. What else there is to share is `WATCH`: where that is in use, memory is copied.
-    unsafe {
-        place.write(known);
-        clone_with(Memory::Shared, Clone::empty(), stack, entry, &*place)
-    }
-}
-
-/// `clone(CLONE_VM | CLONE_VFORK | namespaces | SIGCHLD, stack)`, the child beginning in
-/// `entry(shared)`, [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html).
-///
-/// # Safety
-/// Memory that is `Shared` is sound to be: `shared` lives for as long as the child does, and
-/// neither of the two changes what the other one uses.
-unsafe fn clone_with<T>(
     memory: Memory,
     namespaces: Clone,
     stack: Stack,
     entry: extern "C" fn(&T) -> !,
     shared: &T,
+    pid: Option<&AtomicI32>,
 ) -> Result<i32, Errno> {
     let ours = match memory {
         Memory::Lent => Clone::VM | Clone::VFORK,
-        Memory::Shared => Clone::VM,
         Memory::Copied => Clone::empty(),
     };
-    let mut flags = (ours | namespaces).bits() | libc::SIGCHLD as u64;
+    // SAFETY: neither of the two runs while the other one uses its memory.
+    unsafe { clone_with(ours | namespaces, stack, entry, shared, pid) }
+}
+
+/// Starts a process beside us, in our memory, which costs less than a copy. What both of us know is
+/// on its own stack, which has to be a shared mapping: where we are watched, all else is copied.
+pub fn clone_beside<T: Sync>(
+    stack: Stack,
+    entry: extern "C" fn(&T) -> !,
+    known: T,
+) -> Result<(i32, &'static T), Errno> {
+    let (stack, place) = stack.with_room_for::<T>();
+    // SAFETY: the place is inside a mapping that nobody else has, and aligned; it is never given
+    // back. What else there is to share is `WATCH`: where that is in use, memory is copied.
+    unsafe {
+        place.write(known);
+        let pid = clone_with(Clone::VM, stack, entry, &*place, None)?;
+        Ok((pid, &*place))
+    }
+}
+
+/// `clone(flags | SIGCHLD, stack, parent_tid)`, the child beginning in `entry(shared)`,
+/// [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html).
+///
+/// # Safety
+/// Memory that is shared (`CLONE_VM`) is sound to be: `shared` lives for as long as the child does,
+/// and neither of the two changes what the other one uses.
+unsafe fn clone_with<T>(
+    mut flags: Clone,
+    stack: Stack,
+    entry: extern "C" fn(&T) -> !,
+    shared: &T,
+    pid: Option<&AtomicI32>,
+) -> Result<i32, Errno> {
+    let pid = match pid {
+        Some(pid) => {
+            flags = flags | Clone::PARENT_SETTID;
+            pid.as_ptr()
+        }
+        None => null_mut(),
+    };
+    let mut flags = flags.bits() | libc::SIGCHLD as u64;
     let top = stack.top();
     let argument = (&raw const *shared).cast::<c_void>();
     if watch::is_on() {
         let call = call!(Shut, clone, ChildStack(top as usize), CloneFlags(flags));
-        flags = watch::before_clone(call.0.signature, call.1, memory == Memory::Shared);
+        flags = watch::before_clone(call.0.signature, call.1, pid as usize);
     }
     // SAFETY: a reference and a pointer are passed alike, and `entry` gets the `T` it expects.
     let entry: extern "C" fn(*const c_void) -> ! =
         unsafe { transmute::<extern "C" fn(&T) -> !, _>(entry) };
     // SAFETY: `stack` is a mapping that was made for this and is given away here; `shared`
     // outlives the child's use of it: CLONE_VFORK holds us in this call until execve, or the child
-    // has a copy, or the caller sees to it.
-    let result = unsafe { arch::clone(flags as usize, top, entry, argument) };
+    // has a copy, or the caller sees to it. `pid` is NULL, or an atomic that is still borrowed.
+    let result = unsafe { arch::clone(flags as usize, top, entry, argument, pid) };
     let result = Errno::from_ret(result as usize);
     if watch::is_on() {
         watch::after_clone(result);

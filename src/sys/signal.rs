@@ -102,10 +102,10 @@ pub const fn milliseconds(count: u64) -> Time {
 
 /// `ppoll(polls, count, timeout, NULL, 8)`,
 /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html). Returns how many are ready; none,
-/// where nothing happened in that time.
-pub fn ppoll(polls: &mut [Poll], time: &'static Time) -> Result<usize, Errno> {
+/// where nothing happened in that time; without one it waits for as long as it takes.
+pub fn ppoll(polls: &mut [Poll], time: Option<&'static Time>) -> Result<usize, Errno> {
     let count = polls.len();
-    let (polls, time) = (polls.as_mut_ptr(), &raw const *time);
+    let (polls, time) = (polls.as_mut_ptr(), time.map_or(null(), |time| &raw const *time));
     let call =
         call!(Open, ppoll, Polls(polls), Unsigned(count), Time(time), Address(0), Unsigned(8));
     // SAFETY: the kernel reads and writes so many pollfds, and there is no mask. It would write
@@ -114,7 +114,7 @@ pub fn ppoll(polls: &mut [Poll], time: &'static Time) -> Result<usize, Errno> {
     unsafe { enter(call) }
 }
 
-/// The same, for as long as it takes, and with nothing of ours in memory (`Resident`).
+/// The same without a time, and with nothing of ours in memory (`Resident`).
 pub fn ppoll_idle(polls: &mut [Poll]) -> Result<usize, Errno> {
     let count = polls.len();
     let polls = polls.as_mut_ptr();

@@ -159,9 +159,9 @@ pub(super) unsafe fn enter(signature: &'static Signature, registers: [usize; 6])
 pub(super) fn before_clone(
     signature: &'static Signature,
     registers: [usize; 2],
-    beside: bool,
+    pid: usize,
 ) -> u64 {
-    watch().before_clone(signature, registers, beside)
+    watch().before_clone(signature, registers, pid)
 }
 
 #[inline(never)]

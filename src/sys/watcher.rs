@@ -62,6 +62,8 @@ pub(super) struct Watch {
     began: u64,
     /// When the clone began: its second line comes after all of the child's.
     clone_began: u64,
+    /// Where the kernel writes its pid, or 0.
+    pid: usize,
     /// An execve is under way. If it never returns, the parent ends its line.
     becoming: bool,
     /// The terminal that it would be told on is raw, and shows something else.
@@ -233,14 +235,16 @@ impl Watch {
         &mut self,
         signature: &'static Signature,
         [stack, flags]: [usize; 2],
-        beside: bool,
+        pid: usize,
     ) -> u64 {
+        let beside = trace::is_beside(flags);
         if self.explain {
             self.namespaces.remember();
         }
         self.compose(&described(signature, [stack, flags, 0, 0, 0, 0]), None);
         self.break_off();
         self.clone_began = now();
+        self.pid = pid;
         self.cloner = self.who;
         self.who = if beside { Who::Guard } else { Who::Child };
         let flags = flags as u64;
@@ -262,9 +266,9 @@ impl Watch {
             self.conclude(Sysno::execve, Some(Ok(0)), took);
         }
         self.who = if self.cloner == Who::Parent { Who::Parent } else { Who::Init };
-        self.resume("clone");
-        let took = now().saturating_sub(self.clone_began);
         let pretended = self.rehearsal.is_on();
+        self.resume_clone(if pretended { None } else { Some(result) });
+        let took = now().saturating_sub(self.clone_began);
         self.conclude(Sysno::clone, (!pretended).then_some(result), took);
     }
 
@@ -437,16 +441,24 @@ impl Watch {
     }
 
     /// The second half, up to its result.
-    fn resume(&mut self, name: &str) {
+    fn resume_clone(&mut self, result: Option<Result<usize, Errno>>) {
         self.line.clear();
         match self.format {
             Format::Shell => {}
             Format::Strace => {
                 let who = self.who();
-                self.line.push(who).push("<... ").push(name).push(" resumed>)");
+                self.line.push(who).push("<... clone resumed>");
+                if let (Some(result), 1..) = (result, self.pid) {
+                    self.line.push(", parent_tid=");
+                    match result {
+                        Ok(pid) => self.line.push("[").push_decimal(pid as u64).push("]"),
+                        Err(_) => self.line.push_hex(self.pid as u64),
+                    };
+                }
+                self.line.push(")");
             }
             Format::Json => {
-                self.begin_object("call", name.as_bytes());
+                self.begin_object("call", b"clone");
                 self.line.push("\",\"part\":\"resumed\"");
             }
         }

@@ -5,7 +5,7 @@ use core::arch::naked_asm;
 use core::ffi::c_void;
 use syscalls::Sysno;
 
-/// `clone(flags, stack_top, NULL, NULL, 0)`; the child begins in `entry(argument)` on the new
+/// `clone(flags, stack_top, parent_tid, NULL, 0)`; the child begins in `entry(argument)` on the new
 /// stack, [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html).
 /// It can't be an ordinary function: the child would return into a frame that its stack lacks.
 ///
@@ -13,20 +13,22 @@ use syscalls::Sysno;
 ///
 /// # Safety
 /// `stack_top` is the upper end of writable memory that nobody else uses while the child runs;
-/// `entry` is sound to run in a process with these `flags` (with `CLONE_VM`: in our memory).
+/// `entry` is sound to run in a process with these `flags` (with `CLONE_VM`: in our memory);
+/// `parent_tid` is writable, where the flags have the kernel write there.
 #[unsafe(naked)]
 pub unsafe extern "C" fn clone(
     flags: usize,
     stack_top: *mut u8,
     entry: extern "C" fn(*const c_void) -> !,
     argument: *const c_void,
+    parent_tid: *mut i32,
 ) -> isize {
     naked_asm!(
         "and rsi, -16",       // the ABI wants a stack aligned to 16 at a call
         "mov [rsi - 16], rdx", // the child will pop entry ...
         "mov [rsi - 8], rcx", // ... and then its argument
         "sub rsi, 16",        // second argument of the call: the child's stack pointer
-        "xor edx, edx",       // third: parent_tid, none
+        "mov rdx, r8",        // third: parent_tid
         "xor r10d, r10d",     // fourth: child_tid, none
         "xor r8d, r8d",       // fifth: tls, none
         "mov eax, {clone}",   // flags are in rdi already, as the first
