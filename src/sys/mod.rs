@@ -549,7 +549,7 @@ unsafe fn clone_with<T>(
 ) -> Result<i32, Errno> {
     let pid = match pid {
         Some(pid) => {
-            flags = flags | Clone::PARENT_SETTID;
+            flags |= Clone::PARENT_SETTID;
             pid.as_ptr()
         }
         None => null_mut(),
