@@ -353,8 +353,8 @@ impl Running {
     /// The container's first process, as it is known outside.
     pub fn inside(&self) -> Pid {
         let children = children(self.pid());
-        assert!(matches!(children.len(), 1 | 2), "the container, and perhaps its guard");
-        children[0]
+        assert!(matches!(children.len(), 1 | 2), "perhaps its guard, and then the container");
+        children[children.len() - 1]
     }
 
     /// Ends the conversation; what was said.
