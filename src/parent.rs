@@ -227,9 +227,14 @@ impl<'a> Container<'_, '_, 'a> {
         let pid = step(Step::Clone, || {
             sys::clone(memory, namespaces, stack, child, self.shared, told).on(c"")
         })?;
-        let outcome = self.attend(pid);
+        let report = self.hear();
+        if let Ok(Report { failure: Some(error), .. }) = report {
+            step(Step::Wait, || sys::wait4(pid).on(c""))?; // it ends by itself
+            return Err(error);
+        }
+        let outcome = report.and_then(|report| self.attend(pid, report));
         if outcome.is_err() {
-            // It has failed, or nobody would look after it any more.
+            // Nobody would look after it any more.
             let _ended = step(Step::Wait, || {
                 sys::kill(pid, libc::SIGKILL).and_then(|()| sys::wait4(pid)).on(c"")
             });
@@ -238,12 +243,8 @@ impl<'a> Container<'_, '_, 'a> {
     }
 
     /// Does all that there is to do until it has ended.
-    fn attend(&self, pid: i32) -> Result<Outcome, Error<'a>> {
+    fn attend(&self, pid: i32, report: Report<'a>) -> Result<Outcome, Error<'a>> {
         let options = self.options;
-        let report = self.hear()?;
-        if let Some(error) = report.failure {
-            return Err(error);
-        }
         let is_first = self.shared.plan.namespaces.contains(Clone::NEWPID);
         // Which shell the image has is known only now.
         if self.banner && options.command.is_empty() {
