@@ -9,6 +9,8 @@
 //! 4. A failure is told through `Shared`, as a few words; the parent makes a message of it.
 //! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's.
 //!    (`--trace` does, and formats too: for study, in memory that is its own, see `sys/watch.rs`.)
+//!
+//! With `--init` the memory is a copy, since our init stays; 4 then goes over the wire.
 
 use core::convert::Infallible;
 use core::ffi::CStr;

@@ -88,7 +88,7 @@ fn wait_and_kill(guarded: &Guarded) -> Result<Infallible, Errno> {
     let events = Events::IN.bits() as i16;
     // Not idle: our memory is tinyctr's, who is at work.
     sys::ppoll(&mut [Poll { fd: guarded.wire.childs, events, revents: 0 }], None)?;
-    // To whom 0 means all of a group, we have nothing to say.
+    // 0: it was never made. To kill(2) that would be our own group.
     let container = guarded.container.load(Relaxed);
     if container > 0 {
         sys::kill(container, libc::SIGKILL)?;

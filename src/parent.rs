@@ -214,7 +214,7 @@ impl<'a> Container<'_, '_, 'a> {
         &self,
         stack: Stack,
         child: Entry,
-        told: Option<&AtomicI32>,
+        pid_place: Option<&AtomicI32>,
     ) -> Result<Outcome, Error<'a>> {
         let Shared { plan, cgroups, .. } = self.shared;
         let mut namespaces = plan.namespaces;
@@ -225,7 +225,7 @@ impl<'a> Container<'_, '_, 'a> {
         // An init stays, and so has memory of its own.
         let memory = if plan.init { Memory::Copied } else { Memory::Lent };
         let pid = step(Step::Clone, || {
-            sys::clone(memory, namespaces, stack, child, self.shared, told).on(c"")
+            sys::clone(memory, namespaces, stack, child, self.shared, pid_place).on(c"")
         })?;
         let report = self.hear();
         if let Ok(Report { failure: Some(error), .. }) = report {

@@ -96,10 +96,11 @@ impl<'a> Plan<'a> {
             None
         };
         let own_dev = matches!(root, Root::Image(_)) && !options.bare;
+        let mut stdin = true; // as far as anybody has looked
         let terminal = if options.bare || sys::skips(Step::Terminal) {
             None
         } else {
-            step(Step::Terminal, || Ok(own_terminal(options, own_dev)))?
+            step(Step::Terminal, || Ok(own_terminal(options, own_dev, &mut stdin)))?
         };
         let privileges = if sealed(options) { Some(privileges(options)?) } else { None };
         let may_change_ids = process.euid == 0
@@ -115,7 +116,7 @@ impl<'a> Plan<'a> {
             hostname,
             root,
             mounts: if own_dev {
-                Some(mounts(options, namespaces, terminal.is_some(), &mut arena)?)
+                Some(mounts(options, namespaces, [terminal.is_some(), stdin], &mut arena)?)
             } else {
                 None
             },
@@ -141,7 +142,7 @@ fn wire() -> Result<Wire, Error<'static>> {
 }
 
 /// A script has none: it runs in the user's.
-fn own_terminal(options: &Options, own_dev: bool) -> Option<Terminal> {
+fn own_terminal(options: &Options, own_dev: bool, stdin: &mut bool) -> Option<Terminal> {
     let script = options.study.dry_run == Some(DryRun::Script);
     if options.tty == Some(false) || script {
         return None;
@@ -149,7 +150,7 @@ fn own_terminal(options: &Options, own_dev: bool) -> Option<Terminal> {
     let forced = options.tty == Some(true);
     // The host may have none to give, without a devpts: an initramfs. Then the caller's has to do.
     let can_be_made = |_: &Terminal| own_dev || forced || sys::exists(c"/dev/pts/ptmx").is_ok();
-    Terminal::look(forced, own_dev).filter(can_be_made)
+    Terminal::look(forced, own_dev, stdin).filter(can_be_made)
 }
 
 fn default_namespaces(process: &Process) -> Clone {
@@ -161,11 +162,11 @@ fn default_namespaces(process: &Process) -> Clone {
 fn mounts(
     options: &Options,
     namespaces: Clone,
-    own_terminal: bool,
+    [own_terminal, stdin]: [bool; 2],
     arena: &mut Arena,
 ) -> Result<Mounts, Error<'static>> {
     let own_user = namespaces.contains(Clone::NEWUSER);
-    let console = if own_terminal || sys::skips(Step::Dev) {
+    let console = if own_terminal || !stdin || sys::skips(Step::Dev) {
         None
     } else {
         step(Step::Dev, || Ok(terminal(arena)))?

@@ -6,7 +6,7 @@
 
 use syscalls::Errno;
 
-use crate::caps::{self, Set};
+use crate::caps::Set;
 use crate::error::{Error, Fault, On};
 use crate::flags::O;
 use crate::seccomp;
@@ -67,17 +67,20 @@ pub fn limit(privileges: &Privileges) -> Result<(), Error<'static>> {
 /// First what execve could give back, then what we have.
 fn cut_capabilities(privileges: &Privileges) -> Result<(), Errno> {
     let keep = privileges.capabilities;
-    let have = sys::capget()?;
-    // Without CAP_SETPCAP nothing can be taken out of the bounding set. Who has no more than he
-    // may keep, and never gains any, needs nothing taken out.
-    let bounded = have & (1 << caps::SETPCAP) == 0 && have & !keep == 0 && !privileges.new_privs;
-    if !bounded {
-        for capability in (0..u64::BITS).filter(|number| keep >> number & 1 == 0) {
-            match sys::prctl_capbset_drop(capability) {
-                Err(Errno::EINVAL) => break, // the kernel knows no more of them
-                answer => answer?,
-            }
+    for capability in (0..u64::BITS).filter(|number| keep >> number & 1 == 0) {
+        match sys::prctl_capbset_drop(capability) {
+            Err(Errno::EINVAL) => break, // the kernel knows no more of them
+            // Without CAP_SETPCAP nothing can be taken out of the bounding set. Who has no more
+            // than he may keep, and never gains any, needs nothing taken out.
+            Err(Errno::EPERM) if !privileges.new_privs && sys::capget()? & !keep == 0 => break,
+            answer => answer?,
         }
     }
-    sys::capset(have & keep)
+    match sys::capset(keep) {
+        Err(Errno::EPERM) => match sys::capget()? & keep {
+            all if all == keep => Err(Errno::EPERM),
+            less => sys::capset(less),
+        },
+        answer => answer,
+    }
 }

@@ -39,7 +39,7 @@ impl<'a> Relay<'a> {
     /// `master` came from the child (`terminal::take`).
     pub fn new(user: &'a Terminal, master: i32) -> Relay<'a> {
         // As long as somebody has the container's side open the master has no end: a command may
-        // close its terminal, and open it again. (Before Linux 4.13 that is the end of it.)
+        // close its terminal, and open it again. (Before Linux 4.13 it may not: this fails.)
         let _kept = sys::ioctl_tiocgptpeer(master);
         let open = |order| user.first_of(order).map_or(NOBODY, reopened);
         let (keyboard, screen) = (open([0, 2, 1]), open([1, 2, 0]));

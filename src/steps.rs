@@ -485,8 +485,8 @@ pub const LESSONS: &[Lesson; 47] = &[
             "guard",
             "guard",
             "A command that changes its ids makes the kernel forget that it should die with its \
-             parent. So a process of ours outside waits for our end, and then ends the container.",
-            "Such a command would outlive a tinyctr that is killed.",
+             parent. So a process outside waits for our end, and then ends the container.",
+            "Such a command outlives a tinyctr that is killed.",
         ),
     ),
     lesson(
@@ -494,14 +494,14 @@ pub const LESSONS: &[Lesson; 47] = &[
         packed!(
             "report",
             "",
-            "Over a socket between them parent and child notice when the other is gone, and a \
-             terminal comes out of the container.",
+            "By a socket parent and child notice when the other is gone, and a terminal comes out \
+             of the container.",
             "",
         ),
     ),
     lesson(
         Step::Relay,
-        packed!("relay", "", "The user's terminal does nothing by itself any more.", ""),
+        packed!("relay", "", "The user's terminal does nothing by itself now.", ""),
     ),
     lesson(
         Step::Wait,

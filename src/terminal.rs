@@ -23,8 +23,8 @@ pub struct Terminal {
 
 impl Terminal {
     /// Looks at the three. Where it is `forced` there is one in any case, else where stdin and
-    /// stdout are terminals.
-    pub fn look(forced: bool, own_dev: bool) -> Option<Terminal> {
+    /// stdout are terminals. Says in `stdin` whether that is one.
+    pub fn look(forced: bool, own_dev: bool, stdin: &mut bool) -> Option<Terminal> {
         let mut terminal = Terminal { standard: [false; 3], settings: None, size: [0; 4], own_dev };
         for (fd, is_terminal) in (0..).zip(&mut terminal.standard) {
             match sys::ioctl_tcgets(fd) {
@@ -34,7 +34,10 @@ impl Terminal {
                     terminal.size = sys::ioctl_tiocgwinsz(fd).unwrap_or(terminal.size);
                 }
                 Err(_) if fd == sys::STDERR || forced => {}
-                Err(_) => return None,
+                Err(_) => {
+                    *stdin = fd != sys::STDIN;
+                    return None;
+                }
             }
         }
         Some(terminal)
