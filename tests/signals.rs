@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::terminal::Terminal;
 use common::{
-    NEEDS_ROOT, NO_NAMESPACES, Running, Said, binary, can_contain, children, compile,
+    NEEDS_ROOT, NO_NAMESPACES, Running, Said, binary, can_contain, children, compile, container,
     copy_of_image, fails, have, image, image_has, is_alive, is_root, name, processes_with, require,
     run, skip, stat, stdout, tempdir, tinyctr, token, wait_until,
 };
@@ -127,16 +127,6 @@ impl Drop for Talking {
 
 /// With a command that is the container's PID 1, and with an init before it.
 const BOTH: [&[&str]; 2] = [&[], &["--init"]];
-
-/// The first process of the container, as it is known outside.
-fn container(tinyctr: Pid) -> Pid {
-    let is_inside = |pid: &Pid| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
-        line.ends_with("\t1")
-    };
-    children(tinyctr).into_iter().find(is_inside).expect("it runs")
-}
 
 /// The command: PID 1, or what an init has started.
 fn command(tinyctr: Pid) -> Pid {

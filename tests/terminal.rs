@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::terminal::Terminal;
 use common::{
-    NO_NAMESPACES, binary, can_contain, children, compile, copy_of_image, fails, have, image,
-    image_has, is_alive, name, processes_with, require, run, stat, stdout, tempdir, tinyctr, token,
-    wait_until,
+    NO_NAMESPACES, binary, can_contain, children, compile, container, copy_of_image, fails, have,
+    image, image_has, is_alive, name, processes_with, require, run, stat, stdout, tempdir, tinyctr,
+    token, wait_until,
 };
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -318,7 +318,7 @@ fn meanwhile_a_signal_still_ends_the_container() {
     terminal.expect("100\r\n");
     let family = family(terminal.pid());
     wait_until_stuck(&family);
-    let container = *children(terminal.pid()).first().expect("it runs");
+    let container = container(terminal.pid());
     kill(terminal.pid(), Signal::SIGTERM).expect("it is ours");
     wait_until("the container ends", || !is_alive(container));
     assert_eq!(terminal.end(), 128 + 15);

@@ -397,6 +397,16 @@ pub fn children(parent: Pid) -> Vec<Pid> {
     processes().filter(is_child).collect()
 }
 
+/// The first process of the container, as it is known outside.
+pub fn container(tinyctr: Pid) -> Pid {
+    let is_inside = |pid: &Pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
+        line.ends_with("\t1")
+    };
+    children(tinyctr).into_iter().find(is_inside).expect("it runs")
+}
+
 /// Whether there is such a process, and it still runs.
 pub fn is_alive(pid: Pid) -> bool {
     status(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
