@@ -26,8 +26,52 @@ const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
 /// signature: a tenth of the file. A debug build keeps them, for the debugger's sake.
 const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INSERT AFTER .text;\n";
 
-/// What only those need who have something to say, by its path in the crate: rooms, and functions
-/// of other rooms. The linker puts it into a section of its own, which examples/pack packs.
+/// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
+/// The linker puts it into a section of its own, which examples/pack packs.
+const SELDOM: [&str; 39] = [
+    "cgroup",
+    "init",
+    "relay",
+    "caps",
+    "child::be_init",
+    "child::command",
+    "options::Options::apply_seldom",
+    "options::Options::check",
+    "options::Options::is_attended",
+    "options::amount",
+    "options::parse_limit",
+    "options::parse_skip",
+    "options::parse_time",
+    "parent::Container::tell_pid",
+    "parent::print_ended",
+    "parent::print_out_of_memory",
+    "parent::print_running",
+    "parent::print_unsealed",
+    "parent::relayed",
+    "parent::report_places",
+    "parent::run_limited",
+    "parent::tell",
+    "plan::look_for",
+    "signals::is_spared",
+    "supervise::Supervisor::answer",
+    "supervise::Supervisor::drain",
+    "supervise::Supervisor::kill",
+    "supervise::Supervisor::pass_on",
+    "supervise::Supervisor::pause",
+    "supervise::Supervisor::stop",
+    "sys::socket::receive",
+    "sys::socket::send",
+    "sys::terminal::dup3",
+    "sys::terminal::ioctl_tcsets",
+    "sys::terminal::ioctl_tiocgptpeer",
+    "sys::terminal::ioctl_tiocsctty",
+    "sys::terminal::ioctl_tiocsptlck",
+    "sys::terminal::ioctl_tiocswinsz",
+    "terminal::take",
+];
+
+/// The same, of what only those need who have something to say. It stands behind the other, so
+/// that the other can be unpacked without it.
 const SPEAKING: [&str; 22] = [
     "trace",
     "script",
@@ -85,7 +129,7 @@ fn main() {
     for flag in FLAGS {
         println!("cargo::rustc-link-arg-bins={flag}");
     }
-    let mut script = speaking();
+    let mut script = packed_section();
     if env::var("PROFILE").as_deref() == Ok("release") {
         script += DISCARD;
     }
@@ -94,10 +138,18 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", path.display());
 }
 
-/// Behind everything else, on pages of its own. The compiler gives each function a section, and
-/// names it by the path: each part with its length before it, and the type of an `impl` with dots.
-fn speaking() -> String {
-    let input = |path: &str| {
+/// Behind everything else, on pages of its own. What the first part ends with is no code, so that
+/// no call reaches across (src/packed/code.rs).
+fn packed_section() -> String {
+    let [seldom, speaking] = [inputs(&SELDOM), inputs(&SPEAKING)];
+    let content = format!("{seldom} . = . + 8; seldom_end = .; {speaking}");
+    format!("SECTIONS {{ .packed ALIGN(4096) : {{ {content} }} }} INSERT AFTER .got;\n")
+}
+
+/// The compiler gives each function a section, and names it by the path: each part with its length
+/// before it, and the type of an `impl` with dots.
+fn inputs(paths: &[&str]) -> String {
+    let input = |path: &&str| {
         let parts = || ["tinyctr"].into_iter().chain(path.split("::"));
         let count = |part: &str| match part {
             "*" => "*".to_owned(),
@@ -108,8 +160,7 @@ fn speaking() -> String {
         let names = [counted, format!("{dotted}..")];
         names.map(|name| format!("*(.text.*{name}* .rodata.*{name}*)")).join(" ")
     };
-    let inputs = SPEAKING.map(input).join(" ");
-    format!("SECTIONS {{ .speaking ALIGN(4096) : {{ {inputs} }} }} INSERT AFTER .got;\n")
+    paths.iter().map(input).collect::<Vec<_>>().join(" ")
 }
 
 // --- texts ---------------------------------------------------------------------------------------

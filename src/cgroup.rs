@@ -176,6 +176,7 @@ impl Cgroups {
     }
 
     /// Becomes a member, of the cgroups and then of a namespace that has them for its root.
+    #[inline(never)] // packed
     pub fn join(&self, namespace: bool) -> Result<(), Errno> {
         for place in self.places.iter().filter(|place| place.cgroup != 0) {
             sys::write(place.procs, b"0")?; // 0: whoever writes it

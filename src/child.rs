@@ -113,6 +113,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
 
 /// With `--init` we have memory of our own, and stay: the command becomes our child, on memory that
 /// we lend it. What becomes of that goes to our parent as a message.
+#[inline(never)] // packed
 fn be_init<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
     let command = step(Step::Init, || {
         let (stack, _) = sys::map_memory(plan.page_size, 0, Map::PRIVATE).on(c"")?;

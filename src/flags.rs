@@ -189,18 +189,11 @@ flags! {
 }
 
 flags! {
-    /// [mremap(2)](https://man7.org/linux/man-pages/man2/mremap.2.html)
-    Mremap, "MREMAP_", "0", {
-        MAYMOVE = libc::MREMAP_MAYMOVE,
-        FIXED = libc::MREMAP_FIXED,
-    }
-}
-
-flags! {
     /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
     Map, "MAP_", "0", {
         SHARED = libc::MAP_SHARED,
         PRIVATE = libc::MAP_PRIVATE,
+        FIXED = libc::MAP_FIXED,
         ANONYMOUS = libc::MAP_ANONYMOUS,
         NORESERVE = libc::MAP_NORESERVE,
     }

@@ -422,11 +422,18 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     };
     let mut tokens = Tokens::new(arguments);
     let mut options = Options::none();
+    let mut plain = true;
     while let Some(token) = tokens.next()? {
         match token.id {
             Id::Help => return Ok(Request::Help),
             Id::Version => return Ok(Request::Version),
-            _ => options.apply(&token)?,
+            _ if options.apply(&token)? => {}
+            _ => {
+                // Packed, like all that it asks for.
+                sys::seldom().map_err(|errno| Error::errno(Step::Option, token.written, errno))?;
+                options.apply_seldom(&token)?;
+                plain = false;
+            }
         }
     }
     let rest = tokens.rest();
@@ -436,7 +443,12 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     options.arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
     options.command = if matches!(command, [Some(_), ..]) { command } else { &[] };
     options.image = image.to_cstr();
-    options.check()?;
+    if options.image.is_empty() {
+        return refuse(c"IMAGE", Refusal::ImageEmpty);
+    }
+    if !plain {
+        options.check()?;
+    }
     Ok(Request::Run(options))
 }
 
@@ -475,14 +487,25 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// What is given often. Returns whether this was.
     #[inline(never)] // so that all of it is in memory, which takes less code
-    fn apply(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
+    fn apply(&mut self, token: &Token<'a>) -> Result<bool, Error<'a>> {
         match token.id {
-            Id::Help | Id::Version => {}
-            Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
-            Id::Hostname => self.hostname = Some(token.value),
+            Id::Bare => self.bare = true,
             Id::Workdir => self.workdir = Some(token.value),
             Id::Env => check_variable(token.value)?,
+            Id::NoTty => self.tty = Some(false),
+            Id::Quiet => self.banner = Banner::Never,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    #[inline(never)] // packed
+    fn apply_seldom(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
+        match token.id {
+            Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
+            Id::Hostname => self.hostname = Some(token.value),
             Id::Memory | Id::Cpus | Id::Pids => {
                 let [memory, cpus, pids] = &mut self.limits;
                 let (limit, unit) = match token.id {
@@ -500,31 +523,26 @@ impl<'a> Options<'a> {
             Id::Seccomp => self.seccomp = Some(parse_profile(token.value)?),
             Id::NewPrivs => self.new_privs = true,
             Id::Privileged => self.privileged = true,
-            Id::Bare => self.bare = true,
             Id::Tty => self.tty = Some(true),
-            Id::NoTty => self.tty = Some(false),
             Id::Init => self.init = true,
             Id::StopSignal => self.stop_signal = parse_signal(token)?,
             Id::StopTimeout => self.stop_timeout = parse_time(token)?,
             Id::Timeout => self.timeout = parse_time(token)?,
             Id::PidFile => self.pid_file = Some(token.value),
             Id::StatusFd => self.status_fd = Some(parse_descriptor(token)?),
-            Id::Quiet => self.banner = Banner::Never,
             Id::Verbose => self.banner = Banner::Always,
             Id::Trace => self.study.trace = Some(token.value),
             Id::Explain => self.study.explain = true,
             Id::DryRun => self.study.dry_run = Some(parse_dry_run(token)?),
             Id::Skip => self.study.skip = Some(parse_skip(token.value)?),
-            Id::Reserved => return refuse(token.written, Refusal::NotYet),
+            _ => return refuse(token.written, Refusal::NotYet),
         }
         Ok(())
     }
 
-    #[inline(never)]
+    /// Whether what was given goes together.
+    #[inline(never)] // packed
     fn check(&self) -> Result<(), Error<'a>> {
-        if self.image.is_empty() {
-            return refuse(c"IMAGE", Refusal::ImageEmpty);
-        }
         if self.study.skip.is_some() && self.study.trace.is_none() && !self.study.explain {
             return refuse(c"--skip", Refusal::SkipUnseen);
         }

@@ -76,7 +76,9 @@ fn run_named(options: &Options<'static>, process: &Process, child: Entry) -> i32
         Ok(image) => run_image(options, image, process, child),
         Err(error) => {
             let code = told(Err(error));
-            report_places(&error, options, process);
+            if sys::seldom().is_ok() {
+                report_places(&error, options, process);
+            }
             code
         }
     }
@@ -89,13 +91,15 @@ fn run_image(options: &Options<'static>, image: &CStr, process: &Process, child:
     } else {
         told(shed.and_then(|()| container(options, image, process, child, None)))
     };
-    told(tell(options, "exited\",\"status\":", code).map(|()| code))
+    match options.status_fd {
+        Some(fd) => told(tell(fd, "exited\",\"status\":", code).map(|()| code)),
+        None => code,
+    }
 }
 
 /// A line of JSON for whoever asked: `{"event":"started","pid":1234}`.
-#[inline(never)]
-fn tell<'a>(options: &Options, event: &str, number: i32) -> Result<(), Error<'a>> {
-    let Some(fd) = options.status_fd else { return Ok(()) };
+#[inline(never)] // packed
+fn tell<'a>(fd: i32, event: &str, number: i32) -> Result<(), Error<'a>> {
     let mut line = Line::<64>::new();
     line.push("{\"event\":\"").push(event).push_decimal(number.unsigned_abs().into()).push("}");
     step(Step::Report, || sys::write_all(fd, line.end()).on(c"--status-fd"))
@@ -140,7 +144,7 @@ fn find_image<'a>(
 }
 
 /// The container, and around it the cgroups that limit it.
-#[inline(never)] // pages of its frame, which nobody else need touch
+#[inline(never)] // packed
 fn run_limited(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
     let mut cgroups = Cgroups::none();
     if let Err(error) = step(Step::Limits, || cgroups.make(options.limits)) {
@@ -165,10 +169,11 @@ fn container<'a>(
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
     if banner {
+        step(Step::Banner, || sys::seldom().on(c"standard error"))?;
         print_unsealed(options);
-    }
-    if banner && let Some(command) = named(options) {
-        print_running(command, pid_namespace, options.image);
+        if let Some(command) = named(options) {
+            print_running(command, pid_namespace, options.image);
+        }
     }
     let pid_file = match options.pid_file {
         Some(path) => Some(step(Step::Report, || sys::create(path).on(path))?),
@@ -255,7 +260,9 @@ impl<'a> Container<'_, '_, 'a> {
             let ended = step(Step::Wait, || sys::wait4(pid).on(c""))?;
             return Ok(Outcome { ended, timed_out: false });
         }
-        self.tell_pid(pid)?;
+        if options.status_fd.is_some() || self.pid_file.is_some() {
+            self.tell_pid(pid)?;
+        }
         let orders = Orders {
             stop_signal: if options.stop_signal == 0 { libc::SIGTERM } else { options.stop_signal },
             patience: options.stop_timeout,
@@ -293,8 +300,11 @@ impl<'a> Container<'_, '_, 'a> {
     }
 
     /// To whoever builds on us.
+    #[inline(never)] // packed
     fn tell_pid(&self, pid: i32) -> Result<(), Error<'static>> {
-        tell(self.options, "started\",\"pid\":", pid)?;
+        if let Some(fd) = self.options.status_fd {
+            tell(fd, "started\",\"pid\":", pid)?;
+        }
         let Some(file) = self.pid_file else { return Ok(()) };
         let mut line = Line::<16>::new();
         line.push_decimal(pid.unsigned_abs().into());
@@ -306,7 +316,7 @@ impl<'a> Container<'_, '_, 'a> {
 }
 
 /// With the user's terminal as the container's, until it ends.
-#[inline(never)] // pages of its frame, which nobody else need touch
+#[inline(never)] // packed
 fn relayed(
     user: &Terminal,
     master: i32,
@@ -337,7 +347,7 @@ fn named<'a>(options: &Options<'a>) -> Option<Strings<'a>> {
 
 /// `running [ps aux] as PID 1 in image trusty`. Where the container has no PID namespace, its
 /// PID is a number like any other and not worth a word.
-#[inline(never)] // a large frame, and not on the way to the wait
+#[inline(never)] // packed
 fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
     let mut line = Text::new();
     line.push("running [");
@@ -350,8 +360,8 @@ fn print_running(command: Strings, pid_namespace: bool, image: &CStr) {
 }
 
 /// What is off, where anything is.
+#[inline(never)] // packed
 fn print_unsealed(options: &Options) {
-    // Not packed: this is on the way to the command.
     if options.bare {
         say(b"bare: nothing is sealed; all capabilities, no filter, no /dev\n");
     } else if options.privileged {
@@ -359,7 +369,7 @@ fn print_unsealed(options: &Options) {
     }
 }
 
-#[inline(never)] // a large frame, and not on the way to the wait
+#[inline(never)] // packed
 fn print_ended(ended: Ended) {
     let mut line = Text::new();
     line.push("container exited: ");
@@ -371,7 +381,7 @@ fn print_ended(ended: Ended) {
 }
 
 /// Important enough to be said where no banner is. The limit stands as it was written.
-#[inline(never)] // a large frame, and not on the way to the wait
+#[inline(never)] // packed
 fn print_out_of_memory(options: &Options) {
     if options.banner == Banner::Never {
         return;
@@ -393,7 +403,7 @@ fn report(error: &Error) {
             let mut line = Text::new();
             line.push("tinyctr: ").push_visible(error.object.to_cstr().to_bytes());
             line.push(": error ").push_decimal(error.number().into());
-            line.push(" (there are no words for it where no memory may become code)");
+            line.push(" (its words can't be unpacked here)");
             say(line.end());
         }
     }
@@ -412,7 +422,7 @@ fn tell_error(error: &Error, texts: &Texts) {
 }
 
 /// An image that is nowhere: where it was looked for.
-#[inline(never)] // a large frame, and not on the way to the wait
+#[inline(never)] // packed
 fn report_places(error: &Error, options: &Options, process: &Process) {
     let is_name = image::kind(options.image) == image::Kind::Name;
     if is_name && matches!(error.cause(), Cause::Errno(_)) {

@@ -6,7 +6,7 @@ use syscalls::Errno;
 
 use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
 use crate::cgroup::Cgroups;
-use crate::error::{Error, On, Refusal};
+use crate::error::{Error, Fault, On, Refusal};
 use crate::flags::{Clone, Map};
 use crate::idmap::IdMaps;
 use crate::lifetime::Wire;
@@ -100,7 +100,7 @@ impl<'a> Plan<'a> {
         let terminal = if options.bare || sys::skips(Step::Terminal) {
             None
         } else {
-            step(Step::Terminal, || Ok(own_terminal(options, own_dev, &mut stdin)))?
+            step(Step::Terminal, || own_terminal(options, own_dev, &mut stdin))?
         };
         let privileges = if sealed(options) { Some(privileges(options)?) } else { None };
         let may_change_ids = process.euid == 0
@@ -142,15 +142,23 @@ fn wire() -> Result<Wire, Error<'static>> {
 }
 
 /// A script has none: it runs in the user's.
-fn own_terminal(options: &Options, own_dev: bool, stdin: &mut bool) -> Option<Terminal> {
+fn own_terminal(
+    options: &Options,
+    own_dev: bool,
+    stdin: &mut bool,
+) -> Result<Option<Terminal>, Fault<'static>> {
     let script = options.study.dry_run == Some(DryRun::Script);
     if options.tty == Some(false) || script {
-        return None;
+        return Ok(None);
     }
     let forced = options.tty == Some(true);
+    let terminal = Terminal::look(forced, own_dev, stdin);
+    if terminal.is_some() {
+        sys::seldom().on(c"terminal")?; // which has what it takes
+    }
     // The host may have none to give, without a devpts: an initramfs. Then the caller's has to do.
     let can_be_made = |_: &Terminal| own_dev || forced || sys::exists(c"/dev/pts/ptmx").is_ok();
-    Terminal::look(forced, own_dev, stdin).filter(can_be_made)
+    Ok(terminal.filter(can_be_made))
 }
 
 fn default_namespaces(process: &Process) -> Clone {
@@ -214,12 +222,8 @@ fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> 
     let base = if options.privileged || add == caps::ALL { caps::ALL } else { caps::DEFAULT };
     let add = if add == caps::ALL { 0 } else { add };
     let named = add | if drop == caps::ALL { 0 } else { drop };
-    for number in (0..u64::BITS).filter(|number| named >> number & 1 != 0) {
-        step(Step::Capabilities, || {
-            let name = caps::name(number).unwrap_or(c"");
-            let ours = sys::prctl_capbset_read(number).on(name)?;
-            if ours || add >> number & 1 == 0 { Ok(()) } else { Err(Errno::EPERM).on(name) }
-        })?;
+    if named != 0 {
+        look_for(named, add)?;
     }
     let capabilities = base & !drop | add;
     let filtered = !options.privileged && options.seccomp != Some(Profile::None);
@@ -228,6 +232,19 @@ fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> 
         new_privs: options.new_privs,
         filter: filtered.then(|| seccomp::program(capabilities)),
     })
+}
+
+/// What is named has to be there: to be dropped, it has to be known; to be added, to be ours.
+#[inline(never)] // packed
+fn look_for(named: caps::Set, add: caps::Set) -> Result<(), Error<'static>> {
+    for number in (0..u64::BITS).filter(|number| named >> number & 1 != 0) {
+        step(Step::Capabilities, || {
+            let name = caps::name(number).unwrap_or(c"");
+            let ours = sys::prctl_capbset_read(number).on(name)?;
+            if ours || add >> number & 1 == 0 { Ok(()) } else { Err(Errno::EPERM).on(name) }
+        })?;
+    }
+    Ok(())
 }
 
 /// The longest host name: include/uapi/linux/utsname.h, __NEW_UTS_LEN.

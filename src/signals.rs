@@ -127,7 +127,7 @@ fn masks(path: &CStr) -> Option<Masks> {
 }
 
 /// Whether `signal` would end an ordinary process where PID 1 is spared (hazard 2).
-#[inline(never)] // a large frame, and not on the way to the wait
+#[inline(never)] // packed
 pub fn is_spared(pid: i32, signal: i32) -> bool {
     let mut path = Line::<32>::new();
     path.push("/proc/").push_decimal(pid.unsigned_abs().into()).push("/status\0");

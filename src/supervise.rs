@@ -76,7 +76,9 @@ impl Supervisor<'_, '_> {
                 relay.carry(ways);
             }
         };
-        self.drain()?;
+        if let Some(relay) = self.relay.take() {
+            self.drain(relay)?;
+        }
         let ended = match self.carried_out {
             Some(signal) if ended == Ended::Killed(libc::SIGKILL) => Ended::Killed(signal),
             _ => ended,
@@ -100,25 +102,33 @@ impl Supervisor<'_, '_> {
     /// Returns how the container ended, where it has.
     fn take_signal(&mut self) -> Result<Option<Ended>, Fault<'static>> {
         let (signal, from_kernel) = self.signals.next()?;
+        if signal == libc::SIGCHLD {
+            let ended = sys::reap(self.pid).on(c"")?;
+            return Ok(ended.map(|(_, ended)| ended));
+        }
+        sys::seldom().on(c"signal")?;
+        self.answer(signal, from_kernel).map(|()| None)
+    }
+
+    #[inline(never)] // packed
+    fn answer(&mut self, signal: i32, from_kernel: bool) -> Result<(), Fault<'static>> {
         match (signal, &self.relay) {
-            (libc::SIGCHLD, _) => {
-                let ended = sys::reap(self.pid).on(c"")?;
-                return Ok(ended.map(|(_, ended)| ended));
+            (libc::SIGALRM, _) if from_kernel => self.time_is_up(),
+            (libc::SIGWINCH, Some(relay)) => {
+                relay.resize();
+                Ok(())
             }
-            (libc::SIGALRM, _) if from_kernel => self.time_is_up()?,
-            (libc::SIGWINCH, Some(relay)) => relay.resize(),
-            (libc::SIGPIPE, _) => {} // a write was answered
-            _ if self.orders.ignored & signal_bit(signal) != 0 => {}
-            (libc::SIGTSTP, _) => self.pause()?,
-            (libc::SIGTERM, _) => self.stop()?,
+            (libc::SIGPIPE, _) => Ok(()), // a write was answered
+            _ if self.orders.ignored & signal_bit(signal) != 0 => Ok(()),
+            (libc::SIGTSTP, _) => self.pause(),
+            (libc::SIGTERM, _) => self.stop(),
             // What is typed at the terminal goes to all of its foreground job. Where that is us, a
             // container without a terminal of its own is part of it. (SIGHUP is for its leader.)
             (_, relay) => {
                 let was_sent = from_kernel && relay.is_none() && signal != libc::SIGHUP;
-                self.pass_on(signal, was_sent)?;
+                self.pass_on(signal, was_sent)
             }
         }
-        Ok(None)
     }
 
     fn pass_on(&mut self, signal: i32, was_sent: bool) -> Result<(), Fault<'static>> {
@@ -171,8 +181,8 @@ impl Supervisor<'_, '_> {
 
     /// The last words of a container that is gone. Whoever doesn't want to wait until they are
     /// read says so with a signal.
-    fn drain(&mut self) -> Result<(), Fault<'static>> {
-        let Some(relay) = &mut self.relay else { return Ok(()) };
+    #[inline(never)] // packed
+    fn drain(&self, relay: &mut Relay) -> Result<(), Fault<'static>> {
         while let Some(back) = relay.drain() {
             let mut polls = [self.signals.poll(), back];
             is_ready(sys::ppoll_idle(&mut polls))?;

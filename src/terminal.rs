@@ -51,6 +51,7 @@ impl Terminal {
 
 /// Makes the terminal, and us the leader of a session that is controlled by it. Hands its other
 /// side to our parent. To be called when the root is the container's.
+#[inline(never)] // packed
 pub fn take(terminal: &Terminal, parent: i32) -> Result<(), Fault<'static>> {
     let (ptmx, pts) = (c"/dev/ptmx", c"/dev/pts/0"); // the first of a new devpts
     let flags = O::RDWR | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;

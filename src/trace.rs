@@ -83,7 +83,6 @@ pub enum Kind {
     Mnt,
     Prot,
     Map,
-    Mremap,
     O,
     Lock,
     Sock,
@@ -238,6 +237,7 @@ named! {
         TIOCSPTLCK = libc::TIOCSPTLCK, TIOCGPTPEER = libc::TIOCGPTPEER;
     keyctl: KEYCTL_JOIN_SESSION_KEYRING = libc::KEYCTL_JOIN_SESSION_KEYRING;
     madvise: MADV_RANDOM = libc::MADV_RANDOM, MADV_DONTNEED = libc::MADV_DONTNEED;
+    memfd_create: MFD_CLOEXEC = libc::MFD_CLOEXEC;
     mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE;
     newfstatat: AT_SYMLINK_NOFOLLOW = libc::AT_SYMLINK_NOFOLLOW;
     prctl: SUID_DUMP_DISABLE = 0, // no option of prctl is 0
@@ -274,9 +274,7 @@ pub fn call(line: &mut Buffer, call: &Call, known: Known) {
 /// `3`, `-1 ENOENT (No such file or directory)`
 pub fn result(line: &mut Buffer, number: Sysno, result: Result<usize, Errno>, texts: &Texts) {
     match result {
-        Ok(address) if matches!(number, Sysno::mmap | Sysno::mremap) => {
-            line.push_hex(address as u64)
-        }
+        Ok(address) if number == Sysno::mmap => line.push_hex(address as u64),
         Ok(mask) if number == Sysno::umask => {
             octal(line, mask, 2);
             line
@@ -314,7 +312,6 @@ pub fn argument(line: &mut Buffer, call: &Call, at: usize, known: Known) {
         Kind::Mnt => flag_word(line, bits, flags::Mnt::TABLE),
         Kind::Prot => flag_word(line, bits, flags::Prot::TABLE),
         Kind::Map => flag_word(line, bits, flags::Map::TABLE),
-        Kind::Mremap => flag_word(line, bits, flags::Mremap::TABLE),
         Kind::O => flag_word(line, bits, flags::O::TABLE),
         Kind::Sock => flag_word(line, bits, flags::Sock::TABLE),
         Kind::Lock => flag_word(line, bits, flags::Lock::TABLE),

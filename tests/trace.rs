@@ -170,7 +170,20 @@ fn from_strace(text: &str) -> Vec<Call> {
         became |= call.text.starts_with("execve(") && call.result == "0";
         calls.push(call);
     }
-    without_pids(calls)
+    without_pids(without_unpacking(calls))
+}
+
+/// A watch has unpacked all code before its first line. Who is not watched unpacks it on the way:
+/// into memory at its place, with the help of a workshop that is given back where there is nothing
+/// to say.
+fn without_unpacking(mut calls: Vec<Call>) -> Vec<Call> {
+    if let Some(end) = calls.iter().position(|call| call.text.starts_with("munmap(")) {
+        let workshop = calls[..end].iter().rposition(|call| call.text.starts_with("mmap(NULL, "));
+        calls.remove(end);
+        calls.remove(workshop.expect("it was made before"));
+    }
+    calls.retain(|call| !call.text.contains("MAP_FIXED") && !call.text.contains("PROT_EXEC"));
+    calls
 }
 
 /// `--trace`: `parent   call(...) = 0 <0.000012>`, between words of the command's and tinyctr's.

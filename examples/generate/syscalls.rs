@@ -117,6 +117,14 @@ pub const FACTS: &[Fact] = &[
          looked at, and more of the waiting tinyctr stays in memory",
     ),
     fact(
+        "memfd_create",
+        "memfd_create",
+        "3.17",
+        true,
+        "only where memory may not become code; any error there is told as a number, and what is \
+         packed (a terminal, limits, most options) is refused",
+    ),
+    fact(
         "mkdirat",
         "mkdir",
         "2.6.16",
@@ -149,7 +157,7 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`: the directory in the image is opened and entered, and mount(2) moves onto it",
     ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
-    fact("mremap", "mremap", "2.4", true, "every kernel for x86_64 has it; an error needs it"),
+    fact("munmap", "munmap", "1.0", true, ALWAYS),
     fact("nanosleep", "nanosleep", "1.0", true, LIMITS),
     fact(
         "openat",

@@ -1,6 +1,7 @@
-//! The last step of the build: `pack FROM TO` packs the code that only those need who have
-//! something to say, which build.rs had the linker put into one section. It is unpacked again by
-//! `sys::texts`. The names of sections and symbols, which no kernel reads, are left behind.
+//! The last step of the build: `pack FROM TO` packs the code that a plain run does without, which
+//! build.rs had the linker put into one section. Its first part is unpacked again by `sys::seldom`,
+//! all of it by `sys::texts`. The names of sections and symbols, which no kernel reads, are left
+//! behind.
 //!
 //! It needs nothing but the compiler, so that `make` need not build what the tests need.
 
@@ -16,14 +17,27 @@ mod model;
 #[path = "../../src/packed/pack.rs"]
 mod pack;
 
-/// As build.rs calls it.
-const SECTION: &str = ".speaking";
+// As build.rs calls them: the section, and the end of its first part.
+const SECTION: &str = ".packed";
+const SELDOM_END: &str = "seldom_end";
 
 /// Who may call what is packed, by parts of a mangled path: each of them has unpacked it before.
 const DOORS: [&str; 4] =
     ["3sys5watch", "6parent6report", "6parent10print_help", "7options10parse_skip"];
+/// The same for the first part.
+const SELDOM_DOORS: [&str; 9] = [
+    "4plan4Plan3new",
+    "5child15enter_container",
+    "5child5child",
+    "6parent9container",
+    "6parent3run",
+    "6parent9run_image",
+    "6parent9run_named",
+    "6parent9Container",
+    "9supervise",
+];
 
-/// What may be named before, since it is only handed on.
+/// What may be named by anybody, since it is only handed on.
 const HANDED_ON: &str = "9SIGNATURE";
 
 fn main() {
@@ -61,7 +75,6 @@ const SH_LINK: usize = 40;
 const SH_INFO: usize = 44;
 // ... in a symbol, and in a relocation.
 const SYM: usize = 24;
-const ST_SHNDX: usize = 6;
 const ST_VALUE: usize = 8;
 const ST_SIZE: usize = 16;
 const RELA: usize = 24;
@@ -122,10 +135,11 @@ impl Elf<'_> {
     /// The file with the section packed, and all of it that no kernel reads cut off.
     fn packed(&self) -> Vec<u8> {
         let number = self.section_named(SECTION);
-        self.check_doors(number);
         let section = self.section(number);
         let start = self.long(section + SH_ADDR);
-        let mut turned = self.0[self.content(section)].to_vec();
+        let content = self.content(section);
+        let seldom_end = self.value_of(SELDOM_END);
+        self.check_doors(seldom_end, start + content.len() as u64);
         let is_its = |at: &usize| self.word(*at) == PT_LOAD && self.long(*at + P_VADDR) == start;
         let segment = self.program_headers().find(is_its).expect("a segment of its own");
         let others = self.program_headers().filter(|at| *at != segment);
@@ -133,7 +147,10 @@ impl Elf<'_> {
         let end = end.expect("other segments");
 
         let mut file = self.0[..end as usize].to_vec();
-        file.extend(u32::try_from(turned.len()).expect("not that much").to_le_bytes());
+        for length in [seldom_end - start, content.len() as u64] {
+            file.extend(u32::try_from(length).expect("not that much").to_le_bytes());
+        }
+        let mut turned = self.0[content].to_vec();
         code::turn_calls(&mut turned, start as usize, true);
         file.extend(pack::pack(&turned, model::CODE));
 
@@ -152,27 +169,35 @@ impl Elf<'_> {
     }
 
     /// What is packed must not be called before it is unpacked: so nobody names it but itself, and
-    /// the doors. (Data may: nobody else has the tables in which that stands.)
-    fn check_doors(&self, packed: usize) {
+    /// the doors; and the first part names the second one as little as anybody else. (Data may:
+    /// nobody else has the tables in which that stands.)
+    fn check_doors(&self, seldom_end: u64, end: u64) {
         let text = self.section_named(".text");
+        let packed = self.section_named(SECTION);
+        let seldom = self.long(self.section(packed) + SH_ADDR)..seldom_end;
+        let speaking = seldom_end..end;
         let mut strangers = Vec::new();
         for relocations in (0..self.half(E_SHNUM)).map(|number| self.section(number)) {
-            let is_code = self.word(relocations + SH_INFO) as usize == text;
+            let is_code = [text, packed].contains(&(self.word(relocations + SH_INFO) as usize));
             if self.word(relocations + SH_TYPE) != SHT_RELA || !is_code {
                 continue;
             }
             let symbols = self.section(self.word(relocations + SH_LINK) as usize);
             for at in self.content(relocations).step_by(RELA) {
                 let symbol = self.content(symbols).start + self.word(at + R_SYM) as usize * SYM;
-                let caller = self.name_at(symbols, self.long(at));
-                if self.half(symbol + ST_SHNDX) != packed {
-                    continue;
-                }
                 let target = self.long(symbol + ST_VALUE).wrapping_add(self.long(at + R_ADDEND));
                 let is_distance = [R_PC32, R_PLT32].contains(&self.word(at + R_TYPE));
                 // A distance is counted from its own end.
-                let target = self.name_at(symbols, target + if is_distance { 4 } else { 0 });
-                let is_door = DOORS.iter().any(|door| caller.contains(door));
+                let target = target.wrapping_add(if is_distance { 4 } else { 0 });
+                let here = self.long(at);
+                let doors: &[&str] = match target {
+                    _ if speaking.contains(&here) => continue, // then all is unpacked
+                    _ if speaking.contains(&target) => &DOORS,
+                    _ if seldom.contains(&target) && !seldom.contains(&here) => &SELDOM_DOORS,
+                    _ => continue,
+                };
+                let [caller, target] = [here, target].map(|it| self.name_at(symbols, it));
+                let is_door = doors.iter().any(|door| caller.contains(door));
                 if !is_door && !target.contains(HANDED_ON) {
                     strangers.push((caller, target));
                 }
@@ -180,6 +205,15 @@ impl Elf<'_> {
         }
         strangers.dedup();
         assert!(strangers.is_empty(), "these call what is packed: {strangers:#?}");
+    }
+
+    /// The value of the symbol of that name.
+    fn value_of(&self, name: &str) -> u64 {
+        let symbols = self.section(self.section_named(".symtab"));
+        let names = self.content(self.section(self.word(symbols + SH_LINK) as usize)).start;
+        let is_it = |at: &usize| self.string(names + self.word(*at) as usize) == name;
+        let found = self.content(symbols).step_by(SYM).find(is_it);
+        self.long(found.unwrap_or_else(|| panic!("no symbol {name}")) + ST_VALUE)
     }
 
     /// The name of what `address` lies in.

@@ -9,12 +9,13 @@
 
 use core::mem::{align_of, size_of};
 use core::slice;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use libc::{Elf64_Ehdr, Elf64_Phdr};
 use syscalls::{Errno, Sysno};
 
-use super::{NULL, call, enter, raw, watch};
+use super::{NULL, act, call, enter, raw, watch};
 use crate::arch::{self, ThinCStr};
-use crate::flags::{Map, Mremap, Prot};
+use crate::flags::{Map, Prot};
 use crate::packed::code::turn_calls;
 use crate::packed::{Opinions, Texts, model};
 
@@ -93,7 +94,7 @@ pub fn map_memory(page_size: usize, arena: usize, sharing: Map) -> Result<(Stack
     let arena = arena.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
     let wanted = arena.checked_add(page_size + STACK_SIZE).ok_or(Errno::ENOMEM)?;
     let length = wanted.checked_next_multiple_of(page_size).ok_or(Errno::ENOMEM)?;
-    let base = map(length, sharing)?;
+    let base = map(NULL, length, sharing)?;
     let guard = call!(Open, mprotect, Address(base), Unsigned(page_size), Prot(Prot::empty()));
     // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
     unsafe { enter(guard) }?;
@@ -103,74 +104,117 @@ pub fn map_memory(page_size: usize, arena: usize, sharing: Map) -> Result<(Stack
     Ok((Stack { top }, Arena { next: top, left: arena }))
 }
 
-fn map(length: usize, sharing: Map) -> Result<usize, Errno> {
+/// At `place`, where `sharing` has MAP_FIXED too: then nobody needs what is there.
+fn map(place: usize, length: usize, sharing: Map) -> Result<usize, Errno> {
     let (protection, flags) = (Prot::READ | Prot::WRITE, sharing | Map::ANONYMOUS | Map::NORESERVE);
     let call = call!(
         Open,
         mmap,
-        Address(NULL),
+        Address(place),
         Unsigned(length),
         Prot(protection),
         Map(flags),
         Fd(-1),
         Unsigned(0),
     );
-    // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped.
+    // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped; with it that
+    // is the caller's choice.
     unsafe { enter(call) }
 }
 
-/// The texts, for who has something to say, in memory of their own; and the code that says it:
-/// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html).
+/// What unpacking takes, and what it gives.
+type Workshop = (Texts, Opinions);
+
+/// The texts, for who has something to say; and all code that was packed, for that is what says it.
 pub fn texts() -> Result<&'static Texts, Errno> {
-    let memory = map(size_of::<(Texts, Opinions)>(), Map::PRIVATE)? as *mut (Texts, Opinions);
-    // SAFETY: fresh memory, aligned to a page, ours alone and for good; both are arrays of numbers,
-    // for which zero will do.
-    let (texts, opinions) = unsafe { &mut *memory };
-    unpack_code(opinions)?;
+    let (texts, opinions) = unpack(true)?;
     opinions.fill(0);
     texts.unpack(opinions);
     Ok(texts)
 }
 
-/// Code that was packed (build.rs says which), to where it was linked to run:
-/// `mprotect(memory, length, PROT_READ|PROT_EXEC)` and
-/// `mremap(memory, length, length, MREMAP_MAYMOVE|MREMAP_FIXED, place)`,
-/// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html),
-/// [mremap(2)](https://man7.org/linux/man-pages/man2/mremap.2.html).
-/// What can be run can't be written to, at no time.
-fn unpack_code(opinions: &mut Opinions) -> Result<(), Errno> {
-    let Some((packed, start)) = packed_code() else { return Ok(()) };
-    let Some((length, packed)) = packed.split_first_chunk() else { return Ok(()) };
-    let length = u32::from_le_bytes(*length) as usize;
-    let [place, size] = pages(start, start + length);
-    let memory = map(size, Map::PRIVATE)?;
-    // SAFETY: fresh memory, ours alone; it has room for the whole pages that the code lies in.
-    let code = unsafe { slice::from_raw_parts_mut((memory + start - place) as *mut u8, length) };
-    model::unpack(packed, code, model::CODE, opinions);
+/// The code that a plain run does without. Nothing happens where it is there already.
+/// To be called before anything of it is, and never in the child, which has no time to lose.
+#[inline(never)]
+pub fn seldom() -> Result<(), Errno> {
+    if UNPACKED.load(Relaxed) != 0 {
+        return Ok(());
+    }
+    let workshop = &raw mut *unpack(false)?;
+    let length = size_of::<Workshop>();
+    // SAFETY: nobody has the reference any more.
+    unsafe { act(call!(Open, munmap, Address(workshop as usize), Unsigned(length))) }
+}
+
+/// How many bytes of code are there. (As for `WATCH`: not in .bss.)
+#[unsafe(link_section = ".data")]
+static UNPACKED: AtomicUsize = AtomicUsize::new(0);
+
+/// Code that was packed (build.rs says which), the first part of it or all, to where it was linked
+/// to run: `mmap(place, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0)`
+/// and `mprotect(place, length, PROT_READ|PROT_EXEC)`,
+/// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
+/// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
+fn unpack(all: bool) -> Result<&'static mut Workshop, Errno> {
+    let workshop = map(NULL, size_of::<Workshop>(), Map::PRIVATE)? as *mut Workshop;
+    // SAFETY: fresh memory, aligned to a page, ours alone; both are arrays of numbers, for which
+    // zero will do.
+    let workshop = unsafe { &mut *workshop };
+    let Some((packed, start)) = packed_code() else { return Ok(workshop) };
+    let Some((lengths, packed)) = packed.split_first_chunk::<8>() else { return Ok(workshop) };
+    let length = u64::from_le_bytes(*lengths);
+    let length = if all { length >> 32 } else { length & 0xffff_ffff } as usize;
+    if length <= UNPACKED.load(Relaxed) {
+        return Ok(workshop); // perhaps it is what is watching us
+    }
+    // Nothing is there: examples/pack has cut the code out of the file. Or the first
+    // part of it is; whoever called us from there goes on when it is there again.
+    map(start, length, Map::PRIVATE | Map::FIXED)?;
+    // SAFETY: fresh memory of that length, ours alone.
+    let code = unsafe { slice::from_raw_parts_mut(start as *mut u8, length) };
+    model::unpack(packed, code, model::CODE, &mut workshop.1);
     turn_calls(code, start, false);
     let run = Prot::READ | Prot::EXEC;
-    let protect = call!(Open, mprotect, Address(memory), Unsigned(size), Prot(run));
-    // SAFETY: no reference to it is used from here on.
-    unsafe { enter(protect) }?;
-    let move_there = Mremap::MAYMOVE | Mremap::FIXED;
-    let [old, new] = [size; 2];
+    let call = call!(Open, mprotect, Address(start), Unsigned(length), Prot(run));
+    // SAFETY: nobody writes there any more.
+    if unsafe { enter(call) }.is_err() {
+        map_as_file(code)?;
+    }
+    UNPACKED.store(length, Relaxed);
+    Ok(workshop)
+}
+
+/// The same where memory may not become code (PR_SET_MDWE, systemd's MemoryDenyWriteExecute), but
+/// a file may that is nowhere: `memfd_create(name, MFD_CLOEXEC)`, since Linux 3.17, and
+/// `mmap(place, length, PROT_READ|PROT_EXEC, MAP_PRIVATE|MAP_FIXED, fd, 0)`,
+/// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html).
+fn map_as_file(code: &[u8]) -> Result<(), Errno> {
+    let close_on_exec = libc::MFD_CLOEXEC;
+    let call = call!(Open, memfd_create, Str(c"tinyctr"), Named(close_on_exec));
+    // SAFETY: the kernel copies the name.
+    let file = unsafe { enter(call) }? as i32;
+    super::write_all(file, code)?;
+    let (run, there) = (Prot::READ | Prot::EXEC, Map::PRIVATE | Map::FIXED);
+    let (place, size) = (code.as_ptr() as usize, code.len());
     let call = call!(
         Open,
-        mremap,
-        Address(memory),
-        Unsigned(old),
-        Unsigned(new),
-        Mremap(move_there),
+        mmap,
         Address(place),
+        Unsigned(size),
+        Prot(run),
+        Map(there),
+        Fd(file),
+        Unsigned(0),
     );
-    // SAFETY: nothing is there: examples/pack has cut the code out of the file. Or the same code
-    // is, unpacked before; it may be what is running, and runs on.
-    unsafe { enter(call) }.map(drop)
+    // SAFETY: the same bytes take the place of `code`.
+    unsafe { enter(call) }?;
+    super::close(file)
 }
 
 /// The packed code, and where it is to run: examples/pack left that in `p_paddr`, a field of the
 /// program header that Linux ignores, and where all other segments have their own address
-/// ([elf(5)](https://man7.org/linux/man-pages/man5/elf.5.html)). None where nothing was packed.
+/// ([elf(5)](https://man7.org/linux/man-pages/man5/elf.5.html)). It begins with two lengths: of
+/// the first part, and of all. None where nothing was packed.
 fn packed_code() -> Option<(&'static [u8], usize)> {
     // SAFETY: the file begins with its header, which is mapped there; and the kernel has mapped
     // what the program headers say. Nobody writes to any of it.

@@ -40,7 +40,6 @@ registers!(Namespaces: |flags: flags::Clone| flags.bits() as usize);
 registers!(Lock: |flags: flags::Lock| flags.bits() as usize);
 registers!(Sock: |flags: flags::Sock| flags.bits() as usize);
 registers!(Map: |flags: flags::Map| flags.bits() as usize);
-registers!(Mremap: |flags: flags::Mremap| flags.bits() as usize);
 registers!(Bytes: |bytes: &[u8]| bytes.as_ptr() as usize);
 registers!(Argv | Envp: |strings: Strings| strings.as_ptr() as usize);
 
