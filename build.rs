@@ -28,7 +28,7 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 39] = [
+const SELDOM: [&str; 46] = [
     "cgroup",
     "init",
     "relay",
@@ -52,8 +52,11 @@ const SELDOM: [&str; 39] = [
     "parent::run_limited",
     "parent::tell",
     "plan::look_for",
+    "signals::awaited",
     "signals::is_spared",
+    "signals::of_process",
     "supervise::Supervisor::answer",
+    "supervise::Supervisor::carry",
     "supervise::Supervisor::drain",
     "supervise::Supervisor::kill",
     "supervise::Supervisor::pass_on",
@@ -61,12 +64,16 @@ const SELDOM: [&str; 39] = [
     "supervise::Supervisor::stop",
     "sys::socket::receive",
     "sys::socket::send",
+    "sys::read_word",
     "sys::terminal::dup3",
     "sys::terminal::ioctl_tcsets",
+    "sys::terminal::ioctl_tiocgpgrp",
     "sys::terminal::ioctl_tiocgptpeer",
     "sys::terminal::ioctl_tiocsctty",
     "sys::terminal::ioctl_tiocsptlck",
     "sys::terminal::ioctl_tiocswinsz",
+    "terminal::raw",
+    "terminal::signal_of",
     "terminal::take",
 ];
 

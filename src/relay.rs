@@ -23,10 +23,11 @@ pub struct Relay<'a> {
 /// As much as a terminal hands out at once, and a little more.
 const SIZE: usize = 8192;
 
-/// One way. The bytes `start..end` of the buffer wait to be written.
+/// One way. The bytes `start..end` of the buffer wait to be written; `written..start` were, last.
 struct Way {
     from: i32,
     to: i32,
+    written: usize,
     start: usize,
     end: usize,
     buffer: [u8; SIZE],
@@ -103,6 +104,15 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// The signal that the container's terminal made of the keys that came last, where it went to
+    /// the group of `leader`.
+    pub fn typed_for(&self, leader: i32) -> Option<i32> {
+        let [keys, _] = &self.ways;
+        let typed = keys.buffer.get(keys.written..keys.start)?;
+        let signal = terminal::signal_of(&sys::ioctl_tcgets(self.master).ok()?, typed)?;
+        (sys::ioctl_tiocgpgrp(self.master) == Ok(leader)).then_some(signal)
+    }
+
     /// The container is gone: what it said last is in its terminal still, or in our buffer.
     /// Returns what has to be waited for, until there is nothing more.
     pub fn drain(&mut self) -> Option<Poll> {
@@ -114,7 +124,7 @@ impl<'a> Relay<'a> {
 
 impl Way {
     fn new(from: i32, to: i32) -> Way {
-        Way { from, to, start: 0, end: 0, buffer: [0; SIZE] }
+        Way { from, to, written: 0, start: 0, end: 0, buffer: [0; SIZE] }
     }
 
     fn is_empty(&self) -> bool {
@@ -134,13 +144,15 @@ impl Way {
             return false;
         }
         let bytes = self.buffer.get(self.start..self.end).unwrap_or(&[]);
+        self.written = self.start;
         match sys::write(self.to, bytes) {
-            Ok(written) => self.start += written,
+            Ok(count) => self.start += count,
             Err(Errno::EAGAIN | Errno::EINTR) => return false,
             // Whoever should see it is gone; whoever says it is not to be held up by that.
             Err(_) => {
                 self.to = NOBODY;
                 self.start = self.end;
+                self.written = self.end;
             }
         }
         true

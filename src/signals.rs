@@ -9,8 +9,9 @@
 //!    default would do is then done from outside.
 
 use core::ffi::CStr;
+use syscalls::Sysno;
 
-use crate::buf::Line;
+use crate::buf::{Buffer, Line};
 use crate::error::{Fault, On};
 use crate::flags::{Events, O};
 use crate::sys::{self, Poll, SignalSet, UNCHANGEABLE, signal_bit};
@@ -110,37 +111,62 @@ struct Masks {
 /// Of a `/proc/PID/status`, proc_pid_status(5). `None` where that can't be read.
 fn masks(path: &CStr) -> Option<Masks> {
     let mut text = [0; 4096];
-    let file = sys::openat(sys::AT_FDCWD, path, O::CLOEXEC).ok()?;
-    let read = sys::read(file, &mut text).ok();
-    sys::close(file).ok()?;
-    let text = read?;
+    let text = start_of(path, &mut text)?;
     // "SigBlk:\t0123456789abcdef\nSigIgn:\t...\nSigCgt:\t..."
     let start = text.windows(7).position(|word| word == b"SigBlk:")?;
     let line = "SigBlk:\t0123456789abcdef\n".len();
-    let mask = |number: usize| {
-        let digits = text.get(start + number * line + 8..)?.get(..16)?;
-        digits.iter().try_fold(0, |mask: u64, digit| {
-            Some(mask << 4 | char::from(*digit).to_digit(16)? as u64)
-        })
-    };
+    let mask = |number: usize| Some(hex(text.get(start + number * line + 8..)?));
     Some(Masks { blocked: mask(0)?, ignored: mask(1)?, caught: mask(2)? })
+}
+
+fn start_of<'a>(path: &CStr, text: &'a mut [u8]) -> Option<&'a [u8]> {
+    let file = sys::openat(sys::AT_FDCWD, path, O::CLOEXEC).ok()?;
+    let read = sys::read(file, text).ok();
+    sys::close(file).ok()?;
+    read
+}
+
+/// The number that `text` begins with.
+fn hex(text: &[u8]) -> u64 {
+    let digits = text.iter().map_while(|digit| char::from(*digit).to_digit(16));
+    digits.fold(0, |number, digit| number << 4 | u64::from(digit))
 }
 
 /// Whether `signal` would end an ordinary process where PID 1 is spared (hazard 2).
 #[inline(never)] // packed
 pub fn is_spared(pid: i32, signal: i32) -> bool {
     let mut path = Line::<32>::new();
-    path.push("/proc/").push_decimal(pid.unsigned_abs().into()).push("/status\0");
     for _ in 0..10 {
-        let Some(masks) = masks(path.as_cstr().unwrap_or(c"")) else { return false };
+        let Some(masks) = masks(of_process(&mut path, pid, "/status\0")) else { return false };
         if (HARMLESS | masks.ignored | masks.caught) & signal_bit(signal) != 0 {
             return false;
         }
         if masks.blocked & signal_bit(signal) == 0 {
-            return true;
+            return awaited(pid, &mut path).unwrap_or(0) & signal_bit(signal) == 0;
         }
-        // Blocked for a moment, as around a fork; or by somebody who waits for it (sigwait(3)).
+        // Blocked for a moment, as around a fork; or by somebody who reads it (signalfd(2)).
         sys::sleep_a_little();
     }
     false
+}
+
+/// The signals that a process waits for, sigwait(3). Meanwhile they look as if they were not
+/// blocked.
+fn awaited(pid: i32, path: &mut Buffer) -> Option<SignalSet> {
+    let mut text = [0; 64];
+    let text = start_of(of_process(path, pid, "/syscall\0"), &mut text)?;
+    // "128 0x7ffd0123 ...": number and arguments, proc_pid_syscall(5).
+    const { assert!(Sysno::rt_sigtimedwait as u32 == 128) };
+    let set = hex(text.strip_prefix(b"128 0x")?);
+    let memory = sys::openat(sys::AT_FDCWD, of_process(path, pid, "/mem\0"), O::CLOEXEC).ok()?;
+    let awaited = sys::read_word(memory, set as usize).ok();
+    sys::close(memory).ok()?;
+    awaited
+}
+
+/// `/proc/PID/...`
+fn of_process<'a>(path: &'a mut Buffer, pid: i32, file: &str) -> &'a CStr {
+    path.clear();
+    path.push("/proc/").push_decimal(pid.unsigned_abs().into()).push(file);
+    path.as_cstr().unwrap_or(c"")
 }

@@ -72,8 +72,8 @@ impl Supervisor<'_, '_> {
             if signal && let Some(ended) = self.take_signal()? {
                 break ended;
             }
-            if let Some(relay) = &mut self.relay {
-                relay.carry(ways);
+            if self.relay.is_some() {
+                self.carry(ways)?;
             }
         };
         if let Some(relay) = self.relay.take() {
@@ -108,6 +108,18 @@ impl Supervisor<'_, '_> {
         }
         sys::seldom().on(c"signal")?;
         self.answer(signal, from_kernel).map(|()| None)
+    }
+
+    /// Carries what there is; and what was typed for a PID 1, the kernel spares it.
+    #[inline(never)] // packed
+    fn carry(&mut self, ways: [Poll; 2]) -> Result<(), Fault<'static>> {
+        let Some(relay) = &mut self.relay else { return Ok(()) };
+        relay.carry(ways);
+        let [keys, _] = ways;
+        match if keys.revents == 0 { None } else { relay.typed_for(self.pid) } {
+            Some(signal) => self.pass_on(signal, true),
+            None => Ok(()),
+        }
     }
 
     #[inline(never)] // packed

@@ -101,5 +101,50 @@ pub fn raw(mut settings: Termios) -> Termios {
     settings
 }
 
+/// The signal that a terminal with these settings makes of what is typed: termios(3), ISIG.
+#[inline(never)] // packed
+pub fn signal_of(settings: &Termios, typed: &[u8]) -> Option<i32> {
+    let key = |name: usize| settings.characters.get(name).copied().filter(|key| *key != 0);
+    let mut quoted = false;
+    for byte in typed {
+        let typed = if quoted { None } else { Some(*byte) };
+        quoted = typed.is_some() && typed == key(libc::VLNEXT);
+        for (name, signal) in [(libc::VINTR, libc::SIGINT), (libc::VQUIT, libc::SIGQUIT)] {
+            if settings.lflag & libc::ISIG != 0 && typed.is_some() && typed == key(name) {
+                return Some(signal);
+            }
+        }
+    }
+    None
+}
+
 /// What names a descriptor that is open: opened again, it has flags of its own.
 pub const BY_DESCRIPTOR: [&CStr; 3] = [c"/proc/self/fd/0", c"/proc/self/fd/1", c"/proc/self/fd/2"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_makes_a_signal_where_the_terminal_says_so() {
+        let mut settings = Termios { lflag: libc::ISIG, ..Termios::default() };
+        let keys = [(libc::VINTR, 3), (libc::VQUIT, 0x1c), (libc::VLNEXT, 0x16)];
+        for (name, key) in keys {
+            settings.characters[name] = key;
+        }
+        for (typed, signal) in [
+            (&b"abc"[..], None),
+            (b"abc\x03", Some(libc::SIGINT)),
+            (b"\x1c\x03", Some(libc::SIGQUIT)),
+            (b"\x16\x03", None), // quoted
+            (b"\x16\x16\x03", Some(libc::SIGINT)),
+            (b"\0", None),
+        ] {
+            assert_eq!(signal_of(&settings, typed), signal, "{typed:?}");
+        }
+        settings.characters[libc::VINTR] = 0; // no key has that effect
+        assert_eq!(signal_of(&settings, b"\0\x03"), None);
+        settings.lflag = 0;
+        assert_eq!(signal_of(&settings, b"\x1c"), None);
+    }
+}

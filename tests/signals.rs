@@ -252,7 +252,6 @@ fn a_command_that_is_busy_with_its_children_is_ended_too() {
 
 /// Who waits for a signal blocks it, and does nothing else about it.
 #[test]
-#[ignore = "known gap: while it is in sigwait(3) PID 1 seems not to block the signal"]
 fn a_command_that_waits_for_a_signal_gets_it() {
     require!(can_contain(), NO_NAMESPACES);
     require!(have("cc"), "needs a C compiler");
@@ -268,6 +267,23 @@ fn a_command_that_waits_for_a_signal_gets_it() {
         talking.send(Signal::SIGUSR1);
         talking.hear("got 10");
         assert_eq!(talking.end().code, Some(6), "{options:?}");
+    }
+}
+
+#[test]
+fn a_command_that_waits_for_another_signal_is_ended_by_this_one() {
+    require!(can_contain(), NO_NAMESPACES);
+    require!(have("cc"), "needs a C compiler");
+    let (_directory, image) = copy_of_image("image");
+    compile("await", &image.join("await"));
+    for options in BOTH {
+        let mut command = tinyctr(["-q"]);
+        command.args(options).arg(&image).args(["/await", &(Signal::SIGUSR1 as i32).to_string()]);
+        let mut talking = Talking::start(&mut command);
+        talking.send(Signal::SIGUSR1);
+        talking.hear("got 10");
+        talking.send(Signal::SIGTERM);
+        assert_eq!(talking.end().code, Some(143), "{options:?}");
     }
 }
 

@@ -183,6 +183,14 @@ pub const FACTS: &[Fact] = &[
     ),
     fact("ppoll", "poll", "2.6.16", false, "the start fails; `--bare` does not make it"),
     fact("prctl", "prctl", "2.2", false, "every kernel for x86_64 has it; `--bare` does without"),
+    fact(
+        "pread64",
+        "pread",
+        "2.2",
+        true,
+        "every kernel for x86_64 has it; where it is refused, a PID 1 in sigwait(3) counts as one \
+         that does nothing about the signal",
+    ),
     fact("prlimit64", "getrlimit", "2.6.36", false, "the start fails; `--bare` does not make it"),
     fact("read", "read", "1.0", false, "every kernel for x86_64 has it; `--bare` does without"),
     fact(

@@ -321,6 +321,18 @@ pub fn read(fd: i32, bytes: &mut [u8]) -> Result<&[u8], Errno> {
     Ok(bytes.get(..length).unwrap_or(&[]))
 }
 
+/// `pread64(fd, buf, count, offset)`,
+/// [pread(2)](https://man7.org/linux/man-pages/man2/pread.2.html): a word from the memory of a
+/// process, by its `/proc/PID/mem`.
+pub fn read_word(memory: i32, address: usize) -> Result<u64, Errno> {
+    let mut word = [0; 8];
+    let (count, bytes) = (word.len(), word.as_mut_slice());
+    let call = call!(Open, pread64, Fd(memory), Text(bytes), Unsigned(count), Unsigned(address));
+    // SAFETY: the kernel writes at most `count` bytes to a buffer that is ours alone.
+    unsafe { enter(call) }?;
+    Ok(u64::from_ne_bytes(word))
+}
+
 /// `faccessat(fd, ".", F_OK)`,
 /// [access(2)](https://man7.org/linux/man-pages/man2/access.2.html): only a directory has a `.`;
 /// `ENOTDIR` for what else is open, `EBADF` for what is not.

@@ -72,6 +72,17 @@ pub fn ioctl_tiocswinsz(fd: i32, size: &WindowSize) -> Result<(), Errno> {
     unsafe { ioctl(fd, libc::TIOCSWINSZ, (&raw const *size).cast_mut()) }
 }
 
+/// `ioctl(fd, TIOCGPGRP, &group)`,
+/// [TIOCGPGRP(2const)](https://man7.org/linux/man-pages/man2/TIOCGPGRP.2const.html): the foreground
+/// process group, of the other side where `fd` is a master.
+pub fn ioctl_tiocgpgrp(fd: i32) -> Result<i32, Errno> {
+    let mut group = 0_i32;
+    let (request, out) = (libc::TIOCGPGRP as u32, &raw mut group);
+    // SAFETY: the kernel writes an int.
+    unsafe { act(call!(Open, ioctl, Fd(fd), Named(request), Struct(out))) }?;
+    Ok(group)
+}
+
 /// `ioctl(master, TIOCSPTLCK, &0)`,
 /// [ioctl_tty(2)](https://man7.org/linux/man-pages/man2/TIOCSPTLCK.2const.html): the other side may
 /// be opened.

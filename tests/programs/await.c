@@ -1,21 +1,27 @@
-/* Blocks all signals and waits for them, as inits and servers do: await
+/* Blocks all signals and waits for them, as inits and servers do: await [SIGNAL]
  *
- * Says which came, and ends with 6 after the second.
+ * Of one signal alone where that is given, by its number. Says which came, and ends with 6 after
+ * the second.
  */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-int main(void)
+int main(int argc, char **argv)
 {
-	sigset_t all;
+	sigset_t awaited;
 	int signal;
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, NULL);
+	sigfillset(&awaited);
+	if (argc > 1) {
+		sigemptyset(&awaited);
+		sigaddset(&awaited, atoi(argv[1]));
+	}
+	sigprocmask(SIG_BLOCK, &awaited, NULL);
 	setvbuf(stdout, NULL, _IONBF, 0);
 	puts("up");
 	for (int count = 0; count < 2; count++) {
 		do
-			sigwait(&all, &signal);
+			sigwait(&awaited, &signal);
 		while (signal == SIGCHLD || signal == SIGCONT);
 		printf("got %d\n", signal);
 	}
