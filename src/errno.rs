@@ -36,12 +36,12 @@ mod tests {
 
     #[test]
     fn the_packed_table_says_what_the_crate_says() {
-        let texts = Texts::unpacked();
+        let texts = crate::sys::texts().expect("memory");
         for number in -1..=4096 {
             let errno = Errno::new(number);
             let expected = errno.name_and_description();
             let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
-            let known = name_and_text(errno, &texts);
+            let known = name_and_text(errno, texts);
             let known = known.map(|(name, text)| (name.to_string(), text.to_string()));
             assert_eq!(known, expected, "{number}");
         }

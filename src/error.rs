@@ -318,7 +318,7 @@ mod tests {
 
     fn line(error: Error) -> String {
         let mut line = Line::<1024>::new();
-        error.line(&mut line, &Texts::unpacked());
+        error.line(&mut line, crate::sys::texts().expect("memory"));
         String::from_utf8(line.as_bytes().to_vec()).expect("the test's own text")
     }
 

@@ -901,7 +901,7 @@ mod tests {
         with(words, |request| match request {
             Err(error) => match error.cause() {
                 Cause::Refused(why) => {
-                    let why = Texts::unpacked().text(why).to_string();
+                    let why = sys::texts().expect("memory").text(why).to_string();
                     (error.object.to_cstr().to_string_lossy().into_owned(), why)
                 }
                 cause => panic!("{words:?}: {cause:?}"),
@@ -994,9 +994,9 @@ mod tests {
 
     #[test]
     fn every_reserved_option_is_refused_as_not_yet() {
-        let texts = Texts::unpacked();
+        let texts = sys::texts().expect("memory");
         for opt in OPTIONS.iter().filter(|opt| opt.id == Id::Reserved) {
-            let long = format!("--{}", opt.long(&texts));
+            let long = format!("--{}", opt.long(texts));
             assert_eq!(refusal(&[&long, "x"]), (long.clone(), "not yet in this version".into()));
             if let Some(letter) = opt.short {
                 let short = format!("-{}", char::from(letter));
@@ -1010,10 +1010,10 @@ mod tests {
 
     #[test]
     fn no_name_stands_twice_in_the_table() {
-        let texts = Texts::unpacked();
+        let texts = sys::texts().expect("memory");
         for (at, opt) in OPTIONS.iter().enumerate() {
             for other in &OPTIONS[at + 1..] {
-                assert!(opt.long(&texts) != other.long(&texts));
+                assert!(opt.long(texts) != other.long(texts));
                 assert!(opt.short.is_none() || opt.short != other.short, "-{:?}", opt.short);
             }
         }
@@ -1022,12 +1022,12 @@ mod tests {
     #[test]
     fn help_lists_every_option_and_fits_a_terminal() {
         let mut text = Line::<4096>::new();
-        let texts = Texts::unpacked();
-        help(&mut text, &texts);
+        let texts = sys::texts().expect("memory");
+        help(&mut text, texts);
         assert!(!text.is_cut(), "the buffer that it is printed from");
         let text = String::from_utf8(text.as_bytes().to_vec()).expect("it is ASCII");
         for opt in OPTIONS {
-            let long = opt.long(&texts);
+            let long = opt.long(texts);
             assert!(text.contains(&format!("--{long}")), "{long}");
         }
         for line in text.lines() {

@@ -566,7 +566,7 @@ mod tests {
 
     #[test]
     fn a_step_is_skipped_by_its_word() {
-        let step = |word: &[u8]| Step::to_skip(word, &Texts::unpacked());
+        let step = |word: &[u8]| Step::to_skip(word, crate::sys::texts().expect("memory"));
         assert_eq!(step(b"hostname"), Some(Step::Hostname));
         assert_eq!(step(b"clone"), None);
         assert_eq!(step(b""), None);
@@ -574,7 +574,7 @@ mod tests {
 
     #[test]
     fn no_name_and_no_word_stands_twice() {
-        let texts = &Texts::unpacked();
+        let texts = crate::sys::texts().expect("memory");
         for (at, lesson) in LESSONS.iter().enumerate() {
             for other in &LESSONS[at + 1..] {
                 assert!(lesson.name(texts) != other.name(texts), "{lesson:?}");

@@ -47,8 +47,8 @@ pub fn output(kind: &str) -> Result<String, String> {
 
 /// What the program has to say.
 pub fn texts() -> &'static Texts {
-    static TEXTS: OnceLock<Texts> = OnceLock::new();
-    TEXTS.get_or_init(Texts::unpacked)
+    static TEXTS: OnceLock<&Texts> = OnceLock::new();
+    TEXTS.get_or_init(|| tinyctr::sys::texts().expect("memory"))
 }
 
 /// The options that do something in this version.

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use tinyctr::arch::ThinCStr;
 use tinyctr::buf::Line;
 use tinyctr::options::{Request, parse};
-use tinyctr::packed::Texts;
+use tinyctr::sys;
 
 fuzz_target!(|bytes: &[u8]| {
     let words = bytes.split(|&byte| byte == 0).map(|word| CString::new(word).expect("no NUL"));
@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
         Err(error) => {
             assert_eq!(error.exit_code(), 125);
             let mut line = Line::<1024>::new();
-            error.line(&mut line, &Texts::unpacked());
+            error.line(&mut line, sys::texts().expect("memory"));
             let ends = line.as_bytes().iter().filter(|&&byte| byte == b'\n').count();
             assert_eq!(ends, 1, "whatever the words, the error is one line");
         }

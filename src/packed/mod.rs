@@ -83,13 +83,6 @@ const fn is_at(text: &[u8], start: usize) -> bool {
 pub struct Texts([u8; PLAIN.len()]);
 
 impl Texts {
-    /// In a megabyte of stack: for tests and tools. (The program asks `sys::texts`.)
-    pub fn unpacked() -> Texts {
-        let mut texts = Texts([0; _]);
-        texts.unpack(&mut [0; _]);
-        texts
-    }
-
     /// Takes some milliseconds: not for the child, and not for a run of which nothing is to be
     /// said. `opinions` are all 0, and of no use afterwards.
     pub fn unpack(&mut self, opinions: &mut Opinions) {
@@ -145,14 +138,24 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    fn opinions() -> Box<Opinions> {
+        vec![0; size_of::<Opinions>() / 4].try_into().expect("so many")
+    }
+
+    fn texts() -> Texts {
+        let mut texts = Texts([0; _]);
+        texts.unpack(&mut opinions());
+        texts
+    }
+
     #[test]
     fn every_text_of_the_program_comes_back() {
-        assert!(Texts::unpacked().0[..] == *PLAIN);
+        assert!(texts().0[..] == *PLAIN);
     }
 
     #[test]
     fn what_the_source_has_is_what_is_found() {
-        let texts = Texts::unpacked();
+        let texts = texts();
         let text = packed!("needs a value");
         assert_eq!(texts.text(text).to_string(), "needs a value");
         let long = (0..).map_while(|at| text.plain(at)).collect::<Vec<u8>>();
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn parts_are_counted_from_0_and_behind_the_last_there_is_nothing() {
-        let texts = Texts::unpacked();
+        let texts = texts();
         let text = packed!("unknown option", "see tinyctr --help");
         let parts: Vec<String> = (0..4).map(|at| texts.part(text, at).to_string()).collect();
         assert_eq!(parts, ["unknown option", "see tinyctr --help", "", ""]);
@@ -170,7 +173,7 @@ mod tests {
     /// What `Texts::unpack` does, with bytes of another's.
     fn unpacked(packed: &[u8], length: usize, bits: u32) -> Vec<u8> {
         let mut text = vec![0; length];
-        model::unpack(packed, &mut text, bits, &mut [0; _]);
+        model::unpack(packed, &mut text, bits, &mut opinions());
         text
     }
 

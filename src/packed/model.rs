@@ -13,22 +13,26 @@ pub const PART: u8 = 0x1f;
 /// odds that the next bit is 1; the lower ones count how often it was asked, up to `SURE`.
 type Opinion = i32;
 
-/// An opinion's place is a hash. Two that meet there spoil each other: with half the places, what
-/// is packed would take 300 bytes more.
-const SLOTS: u32 = 18;
+/// The opinions on four bits that follow each other are neighbours, all that may come of them: a
+/// line of the cache. Its place is a hash. Two that meet there spoil each other: with a quarter of
+/// the places, what is packed would take 800 bytes more.
+const SLOTS: u32 = 20;
+const LINE: usize = 16;
 pub type Opinions = [Opinion; 1 << SLOTS];
 
 /// What is packed, by how many bits a character has.
 pub const TEXT: u32 = 7;
 pub const CODE: u32 = 8;
 
-/// How much of the last bytes is a context, for all but the last one: that is the word so far, and
-/// in code the byte before the last.
+/// How much of the last bytes is a context, for all but the last two. The last but one: in code,
+/// the last byte and the one before the last but one; else the last three. The last: the word so
+/// far, and in code the byte before the last.
 const MASKS: [u32; 5] = [0, 0xff, 0xffff, 0xff_ffff, 0];
 const WORD: usize = MASKS.len() - 1;
+const GAP: u32 = 0xff_00ff;
 
 const COUNT: u32 = 6;
-const SURE: i32 = 40;
+const SURE: i32 = 50;
 
 /// Odd numbers without a pattern: what is multiplied with one is spread over all bits.
 const SPREAD: u32 = 0x9e37_79b1;
@@ -44,35 +48,41 @@ pub fn walk(
 ) {
     // How much is learned from one bit: less and less. (Division is slow.)
     let mut rates = [0; 1 << COUNT];
-    for (rate, count) in rates.iter_mut().zip(4..) {
-        *rate = (5 << 11) / count;
+    for (rate, count) in rates.iter_mut().zip(8..) {
+        *rate = (7 << 11) / count;
     }
     let (mut last, mut word) = (0_u32, 0_u32);
     for byte in text {
         let mut contexts = [0; MASKS.len()];
-        for (context, &mask) in contexts.iter_mut().zip(&MASKS) {
+        for (context, mut mask) in contexts.iter_mut().zip(MASKS) {
+            if bits == CODE && mask == 0xff_ffff {
+                mask = GAP;
+            }
             *context = (last & mask).wrapping_add(mask).wrapping_mul(SPREAD);
         }
         contexts[WORD] = word.wrapping_mul(SPREAD).wrapping_add(SPREAD);
         let mut begun = 1_u32;
+        let (mut lines, mut node) = ([0; MASKS.len()], 1);
         for place in (0..bits).rev() {
-            let mut asked = [0; MASKS.len()];
-            let mut odds = 0;
-            for (slot, context) in asked.iter_mut().zip(&contexts) {
-                let mixed = (context ^ begun.wrapping_mul(SPREAD_BITS)).wrapping_mul(SPREAD);
-                *slot = (mixed >> (u32::BITS - SLOTS)) as usize;
-                odds += opinions.get(*slot).unwrap_or(&0) >> COUNT;
+            if begun == 1 || place == 3 {
+                for (line, context) in lines.iter_mut().zip(&contexts) {
+                    let mixed = (context ^ begun.wrapping_mul(SPREAD_BITS)).wrapping_mul(SPREAD);
+                    *line = (mixed >> (u32::BITS - SLOTS)) as usize / LINE * LINE;
+                }
+                node = 1;
             }
-            let chance = chance(odds);
+            let opinion = |line: &usize| opinions.get(line + node).unwrap_or(&0) >> COUNT;
+            let chance = chance(lines.iter().map(opinion).sum());
             let bit = i32::from(code(chance, *byte >> place & 1 != 0));
             let surprise = (bit << 16) - chance as i32;
-            for &slot in &asked {
-                let Some(opinion) = opinions.get_mut(slot) else { continue };
+            for line in &lines {
+                let Some(opinion) = opinions.get_mut(line + node) else { continue };
                 let count = *opinion & ((1 << COUNT) - 1);
                 let lesson = (surprise * rates[count as usize]) >> 12;
                 *opinion += (lesson << (COUNT + 1)) + i32::from(count < SURE);
             }
             begun = begun << 1 | bit as u32;
+            node = node << 1 | bit as usize;
         }
         *byte = (begun ^ 1 << bits) as u8;
         last = last << 8 | u32::from(*byte);

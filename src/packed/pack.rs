@@ -6,7 +6,8 @@ use super::model::{Opinions, share, walk};
 pub fn pack(text: &[u8], bits: u32) -> Vec<u8> {
     let mut packed = Vec::new();
     let (mut low, mut range) = (0_u32, u32::MAX);
-    let mut opinions: Box<Opinions> = Box::new([0; _]);
+    let zeros = vec![0; size_of::<Opinions>() / 4]; // not by way of the stack
+    let mut opinions: Box<Opinions> = zeros.try_into().expect("so many");
     walk(&mut text.to_vec(), bits, &mut opinions, |chance, is_one| {
         while range < 1 << 24 {
             packed.push((low >> 24) as u8);

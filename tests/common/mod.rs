@@ -48,8 +48,8 @@ pub fn is_release() -> bool {
 
 /// What it has to say.
 pub fn texts() -> &'static Texts {
-    static TEXTS: OnceLock<Texts> = OnceLock::new();
-    TEXTS.get_or_init(Texts::unpacked)
+    static TEXTS: OnceLock<&Texts> = OnceLock::new();
+    TEXTS.get_or_init(|| tinyctr::sys::texts().expect("memory"))
 }
 
 /// `tinyctr ARGS`, without a terminal and without an environment that could change its mind.
