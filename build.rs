@@ -28,7 +28,7 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 46] = [
+const SELDOM: [&str; 49] = [
     "cgroup",
     "init",
     "relay",
@@ -54,7 +54,9 @@ const SELDOM: [&str; 46] = [
     "plan::look_for",
     "signals::awaited",
     "signals::is_spared",
+    "signals::each_process",
     "signals::of_process",
+    "signals::send_to_others",
     "supervise::Supervisor::answer",
     "supervise::Supervisor::carry",
     "supervise::Supervisor::drain",
@@ -62,6 +64,7 @@ const SELDOM: [&str; 46] = [
     "supervise::Supervisor::pass_on",
     "supervise::Supervisor::pause",
     "supervise::Supervisor::stop",
+    "supervise::Supervisor::tell_others",
     "sys::socket::receive",
     "sys::socket::send",
     "sys::read_word",

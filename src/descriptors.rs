@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::error::{Fault, On};
-use crate::flags::{O, directory_entries};
+use crate::flags::{O, directory_entries, number};
 use crate::sys;
 
 const OWN: &CStr = c"/proc/self/fd";
@@ -59,7 +59,7 @@ fn close_listed(spared: Option<i32>) -> Result<(), Fault<'static>> {
             return sys::close(directory).on(OWN);
         }
         for name in directory_entries(entries.get(..filled).unwrap_or(&[])) {
-            match parse_descriptor(name) {
+            match number(name) {
                 Some(fd) if fd > sys::STDERR && fd != directory && !is_spared(fd) => {
                     sys::close(fd).on(OWN)?;
                 }
@@ -67,13 +67,6 @@ fn close_listed(spared: Option<i32>) -> Result<(), Fault<'static>> {
             }
         }
     }
-}
-
-fn parse_descriptor(name: &[u8]) -> Option<i32> {
-    name.iter().try_fold(0_i32, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| i32::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 #[cfg(test)]
@@ -101,8 +94,7 @@ mod tests {
             sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).expect("/proc is mounted");
         let mut entries = [0; 1024];
         let filled = sys::getdents64(directory, &mut entries).expect("it is a directory");
-        let fds: Vec<_> =
-            directory_entries(&entries[..filled]).filter_map(parse_descriptor).collect();
+        let fds: Vec<_> = directory_entries(&entries[..filled]).filter_map(number).collect();
         assert!(fds.contains(&directory), "{fds:?}");
         sys::close(directory).expect("it was open");
     }

@@ -252,6 +252,14 @@ pub fn directory_entries(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// A name that is a number: of a descriptor, of a process. `None` for others.
+pub fn number(name: &[u8]) -> Option<i32> {
+    name.iter().try_fold(0_i32, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| i32::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

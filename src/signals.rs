@@ -9,11 +9,11 @@
 //!    default would do is then done from outside.
 
 use core::ffi::CStr;
-use syscalls::Sysno;
+use syscalls::{Errno, Sysno};
 
 use crate::buf::{Buffer, Line};
 use crate::error::{Fault, On};
-use crate::flags::{Events, O};
+use crate::flags::{Events, O, directory_entries, number};
 use crate::sys::{self, Poll, SignalSet, UNCHANGEABLE, signal_bit};
 
 /// What is passed on, or means something to us. SIGPIPE is among them so that a write is answered
@@ -169,4 +169,45 @@ fn of_process<'a>(path: &'a mut Buffer, pid: i32, file: &str) -> &'a CStr {
     path.clear();
     path.push("/proc/").push_decimal(pid.unsigned_abs().into()).push(file);
     path.as_cstr().unwrap_or(c"")
+}
+
+/// Sends `signal` to all processes of PID 1's namespace but that one itself; again, until no more
+/// are found than the time before: then none was just being made.
+#[inline(never)] // packed
+pub fn send_to_others(first: i32, signal: i32) -> Result<(), Fault<'static>> {
+    let (mut path, mut before) = (Line::<32>::new(), 0);
+    let namespace = sys::identity(of_process(&mut path, first, NAMESPACE), true).on(PROC)?;
+    for _ in 0..10 {
+        let mut found = 0;
+        let mut send = |pid| {
+            let its = sys::identity(of_process(&mut path, pid, NAMESPACE), true);
+            if pid != first && its == Ok(namespace) {
+                found += 1;
+                let _gone_already = sys::kill(pid, signal);
+            }
+        };
+        each_process(&mut send).on(PROC)?;
+        if found == before {
+            break;
+        }
+        before = found;
+    }
+    Ok(())
+}
+
+const PROC: &CStr = c"/proc";
+const NAMESPACE: &str = "/ns/pid\0";
+
+fn each_process(visit: &mut dyn FnMut(i32)) -> Result<(), Errno> {
+    let directory = sys::openat(sys::AT_FDCWD, PROC, O::DIRECTORY | O::CLOEXEC)?;
+    let mut entries = [0; 1024];
+    loop {
+        let filled = sys::getdents64(directory, &mut entries)?;
+        if filled == 0 {
+            return sys::close(directory);
+        }
+        directory_entries(entries.get(..filled).unwrap_or(&[]))
+            .filter_map(number)
+            .for_each(&mut *visit);
+    }
 }

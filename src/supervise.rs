@@ -173,18 +173,29 @@ impl Supervisor<'_, '_> {
 
     /// The container stops, then we do; when we go on, so does it.
     fn pause(&mut self) -> Result<(), Fault<'static>> {
-        // Our init stops all the others; a command that is PID 1 is stopped alone.
         self.kill(if self.orders.has_init { libc::SIGTSTP } else { libc::SIGSTOP })?;
+        self.tell_others(libc::SIGSTOP)?;
         if let Some(relay) = &mut self.relay {
             relay.end();
         }
         sys::kill(sys::getpid(), libc::SIGSTOP).on(c"SIGSTOP")?;
         // Stopped; and here somebody sent SIGCONT, which is passed on like any other.
+        self.tell_others(libc::SIGCONT)?;
         if let Some(relay) = &mut self.relay {
             relay.begin()?;
             relay.resize();
         }
         Ok(())
+    }
+
+    /// Our init tells all the others; where the command is PID 1 it is us. (Without a PID namespace
+    /// they are nobody's.)
+    fn tell_others(&self, signal: i32) -> Result<(), Fault<'static>> {
+        if self.orders.command_is_first {
+            signals::send_to_others(self.pid, signal)
+        } else {
+            Ok(())
+        }
     }
 
     fn kill(&self, signal: i32) -> Result<(), Fault<'static>> {

@@ -384,6 +384,32 @@ fn a_stop_stops_both_and_a_continue_continues_both() {
     }
 }
 
+/// All of the container, and nobody beside it.
+#[test]
+fn a_stop_stops_what_the_command_has_started_too() {
+    require!(can_contain(), NO_NAMESPACES);
+    let (mine, theirs) = (nap(), nap());
+    let mut neighbour = Command::new("sleep").arg(&mine).spawn().expect("sleep starts");
+    for options in BOTH {
+        let script = format!("setsid sleep {theirs} & (sleep {theirs} &) ; echo up; wait; cat");
+        let talking = Talking::start(&mut inside(options, &["sh", "-c", &script]));
+        let sleepers = || -> Vec<Pid> {
+            processes_with(&theirs).into_iter().filter(|pid| name(*pid) == "sleep").collect()
+        };
+        wait_until("both sleep", || sleepers().len() == 2);
+        for (signal, stopped) in [(Signal::SIGTSTP, true), (Signal::SIGCONT, false)] {
+            talking.send(signal);
+            wait_until("all do as one", || {
+                sleepers().iter().all(|pid| (stat(*pid, 0) == "T") == stopped)
+            });
+            assert_eq!(stat(Pid::from_raw(neighbour.id().cast_signed()), 0), "S");
+        }
+        talking.send(Signal::SIGTERM);
+        assert_eq!(talking.end().code, Some(143), "{options:?}");
+    }
+    neighbour.kill().and_then(|()| neighbour.wait()).expect("it is ours");
+}
+
 #[test]
 fn while_it_is_stopped_the_users_terminal_is_as_it_was() {
     require!(can_contain(), NO_NAMESPACES);
