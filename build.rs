@@ -28,7 +28,7 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 49] = [
+const SELDOM: [&str; 50] = [
     "cgroup",
     "init",
     "relay",
@@ -57,6 +57,7 @@ const SELDOM: [&str; 49] = [
     "signals::each_process",
     "signals::of_process",
     "signals::send_to_others",
+    "signals::start_of",
     "supervise::Supervisor::answer",
     "supervise::Supervisor::carry",
     "supervise::Supervisor::drain",

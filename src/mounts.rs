@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::tail;
-use crate::error::{Error, On};
+use crate::error::{Error, Fault, On};
 use crate::flags::{Mnt, MountAttr, Ms};
 use crate::steps::Step;
 use crate::sys::{self, skippable};
@@ -32,6 +32,7 @@ pub struct Mounts {
 
 const DEV: &CStr = c"/dev";
 const PTS: &CStr = c"/dev/pts";
+const CONSOLE: &CStr = c"/dev/console";
 const SHM: &CStr = c"/dev/shm";
 const MQUEUE: &CStr = c"/dev/mqueue";
 const PROC: &CStr = c"/proc";
@@ -76,30 +77,41 @@ const INERT: Ms = Ms::NOSUID.with(Ms::NODEV).with(Ms::NOEXEC);
 
 /// `/dev`: the devices that every program may expect, terminals and shared memory of its own.
 pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
-    skippable(Step::Dev, || {
-        sys::chdir(DEV).on(DEV)?; // the host's: what can't be made is borrowed from there
-        sys::umask(0);
-        let flags = Ms::NOSUID | Ms::NOEXEC;
-        sys::mount_with(c"tmpfs", DEV, flags, c"mode=755,size=64m").on(DEV)?;
-        for device in &DEVICES {
-            make_device(device, mounts.borrowed).on(device.path)?;
+    skippable(Step::Dev, || fill_dev(mounts, mounts.borrowed))
+}
+
+fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Fault<'static>> {
+    if borrowed || mounts.console.is_some() {
+        sys::chdir(DEV).on(DEV)?; // what can't be made is borrowed from there
+    }
+    sys::umask(0);
+    sys::mount_with(c"tmpfs", DEV, INERT, c"mode=755,size=64m").on(DEV)?;
+    for device in &DEVICES {
+        match make_device(device, borrowed) {
+            // No CAP_MKNOD, or a cgroup of devices around us: once more, with those of the host.
+            Err(Errno::EPERM) if !borrowed => {
+                sys::umount2(DEV, Mnt::DETACH).on(DEV)?;
+                return fill_dev(mounts, true);
+            }
+            answer => answer.on(device.path)?,
         }
-        for &[target, link] in &LINKS {
-            sys::symlinkat(target, link).on(link)?;
-        }
-        for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
-            sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
-        }
-        let console = c"/dev/console";
-        if mounts.has_console {
-            sys::make_file(console, 0o600).on(console)?;
-        }
-        if let Some(terminal) = mounts.console {
-            let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
-            sys::mount_bind(name, console, Ms::empty()).on(console)?;
-        }
-        no_more_devices(mounts.borrowed).on(DEV)
-    })
+    }
+    for &[target, link] in &LINKS {
+        sys::symlinkat(target, link).on(link)?;
+    }
+    for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
+        sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
+    }
+    if mounts.has_console {
+        sys::make_file(CONSOLE, 0o600).on(CONSOLE)?;
+    }
+    if let Some(terminal) = mounts.console {
+        let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
+        sys::mount_bind(name, CONSOLE, Ms::empty()).on(CONSOLE)?;
+    }
+    // The same file system, by a mount that may be written to, and has no devices.
+    sys::mount_bind(SHM, SHM, Ms::empty()).on(SHM)?;
+    no_more_devices(borrowed, mounts.console.is_some()).on(DEV)
 }
 
 /// What is in `/dev` but no device, once its empty directories have served as masks.
@@ -111,9 +123,6 @@ pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
             mounted => mounted,
         }
         .on(PTS)?;
-        // The same file system, by a mount that may be written to, and has no devices.
-        sys::mount_bind(SHM, SHM, Ms::empty()).on(SHM)?;
-        sys::mount_flags(SHM, INERT).on(SHM)?;
         if mounts.own_ipc {
             sys::mount_new(c"mqueue", MQUEUE, INERT).on(MQUEUE)?;
         }
@@ -124,17 +133,27 @@ pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
 /// Devices work in `/dev` and nowhere else: so nobody may make one there, as root could; and
 /// nobody may change the mode of one that is the host's own. To write to a device is no change of
 /// its file system.
-fn no_more_devices(borrowed: bool) -> Result<(), Errno> {
-    match sys::mount_setattr(DEV, MountAttr::RDONLY) {
-        Err(Errno::ENOSYS) => {} // before Linux 5.12: one by one
-        answer => return answer,
+fn no_more_devices(borrowed: bool, console: bool) -> Result<(), Errno> {
+    if borrowed || console {
+        match sys::mount_setattr(DEV, MountAttr::RDONLY) {
+            Err(Errno::ENOSYS) => {
+                // Before Linux 5.12: one by one.
+                for device in DEVICES.iter().filter(|_| borrowed) {
+                    sys::mount_flags(device.path, SEALED)?;
+                }
+                if console {
+                    sys::mount_flags(CONSOLE, SEALED)?;
+                }
+            }
+            answer => answer?, // and what is in shared memory, which is put right below
+        }
+        sys::mount_flags(SHM, INERT)?;
     }
-    let flags = Ms::NOSUID | Ms::NOEXEC | Ms::RDONLY;
-    for device in DEVICES.iter().filter(|_| borrowed) {
-        sys::mount_flags(device.path, flags)?;
-    }
-    sys::mount_flags(DEV, flags)
+    sys::mount_flags(DEV, SEALED)
 }
+
+/// `/dev` itself.
+const SEALED: Ms = Ms::NOSUID.with(Ms::NOEXEC).with(Ms::RDONLY);
 
 /// [devpts(5)](https://www.kernel.org/doc/html/latest/filesystems/devpts.html): an instance of its
 /// own since Linux 4.7, before that by `newinstance`. Group 5 is `tty` wherever there is one.
@@ -143,14 +162,12 @@ const TERMINALS_OF_ONE: &CStr = c"newinstance,ptmxmode=0666,mode=0620";
 
 /// A node where we may make one, else the host's own bound to an empty file.
 fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
-    if !borrowed {
-        match sys::mknodat(device.path, 0o666, device.number) {
-            Err(Errno::EPERM) => {} // no CAP_MKNOD, or a cgroup of devices around us
-            answer => return answer,
-        }
+    if borrowed {
+        sys::make_file(device.path, 0o666)?;
+        sys::mount_bind(device.name, device.path, Ms::empty())
+    } else {
+        sys::mknodat(device.path, 0o666, device.number)
     }
-    sys::make_file(device.path, 0o666)?;
-    sys::mount_bind(device.name, device.path, Ms::empty())
 }
 
 /// `/proc`: what ps reads, the processes of this PID namespace.

@@ -165,7 +165,7 @@ fn container<'a>(
     child: Entry,
     cgroups: Option<&Cgroups>,
 ) -> Result<i32, Error<'a>> {
-    let (plan, stack) = Plan::new(options, image, process)?;
+    let (plan, stack, guards_stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
     if banner {
@@ -181,9 +181,9 @@ fn container<'a>(
     };
     let ignored = if options.bare { 0 } else { step(Step::HoldSignals, signals::hold)? };
     let mut guard = None;
-    if let (true, Some(wire)) = (plan.guarded, plan.wire) {
+    if let (true, Some(wire), Some(stack)) = (plan.guarded, plan.wire, guards_stack) {
         skippable(Step::Guard, || {
-            guard = Some(Guard::begin(plan.page_size, wire)?);
+            guard = Some(Guard::begin(stack, wire)?);
             Ok(())
         })?;
     }

@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
         options: &Options<'static>,
         image: &'a CStr,
         process: &Process,
-    ) -> Result<(Plan<'a>, Stack), Error<'a>> {
+    ) -> Result<(Plan<'a>, Stack, Option<Stack>), Error<'a>> {
         let namespaces = options.namespaces.unwrap_or(default_namespaces(process));
         let root = match image::kind(options.image) {
             image::Kind::Host => Root::Host,
@@ -85,8 +85,14 @@ impl<'a> Plan<'a> {
         let path = Search::new(options, process);
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
         let size = pointers + path.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
+        // An init has nothing in common with us, and a guard has.
+        let may_be_guarded = !options.bare && !options.init;
+        let (sharing, guards) =
+            if may_be_guarded { (Map::SHARED, sys::STACK_SIZE) } else { (Map::PRIVATE, 0) };
+        let size = size + guards;
         let (stack, mut arena) =
-            step(Step::Memory, || sys::map_memory(process.page_size, size, Map::PRIVATE).on(c""))?;
+            step(Step::Memory, || sys::map_memory(process.page_size, size, sharing).on(c""))?;
+        let guards_stack = if may_be_guarded { arena.stack() } else { None };
         let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
         let environment = environment(options, process, &mut arena).ok_or(too_small)?;
         let programs = path.programs(&mut arena).ok_or(too_small)?;
@@ -103,10 +109,8 @@ impl<'a> Plan<'a> {
             step(Step::Terminal, || own_terminal(options, own_dev, &mut stdin))?
         };
         let privileges = if sealed(options) { Some(privileges(options)?) } else { None };
-        let may_change_ids = process.euid == 0
-            && privileges
-                .as_ref()
-                .is_none_or(|it| it.new_privs || it.capabilities & caps::IDS != 0);
+        let may_change_ids =
+            process.euid == 0 && privileges.as_ref().is_none_or(Privileges::may_change_ids);
         let plan = Plan {
             namespaces,
             id_maps: namespaces
@@ -131,9 +135,9 @@ impl<'a> Plan<'a> {
             environment,
             init: options.init,
             page_size: process.page_size,
-            guarded: may_change_ids && !options.bare && !options.init,
+            guarded: may_change_ids && may_be_guarded,
         };
-        Ok((plan, stack))
+        Ok((plan, stack, guards_stack))
     }
 }
 

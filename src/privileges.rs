@@ -6,7 +6,7 @@
 
 use syscalls::Errno;
 
-use crate::caps::Set;
+use crate::caps::{self, Set};
 use crate::error::{Error, Fault, On};
 use crate::flags::O;
 use crate::seccomp;
@@ -20,6 +20,14 @@ pub struct Privileges {
     pub new_privs: bool,
     /// `None`: every system call.
     pub filter: Option<seccomp::Program>,
+}
+
+impl Privileges {
+    /// Whether the command may change its ids, or gain rights: by either the kernel forgets with
+    /// whom it was to end.
+    pub fn may_change_ids(&self) -> bool {
+        self.new_privs || self.capabilities & caps::IDS != 0
+    }
 }
 
 /// What a process has of its caller without having asked for it.

@@ -25,7 +25,7 @@ use crate::seccomp;
 use crate::trace::{Call, Signature};
 
 use memory::Resident;
-pub use memory::{Arena, Stack, map_memory, seldom, texts};
+pub use memory::{Arena, STACK_SIZE, Stack, map_memory, seldom, texts};
 pub use signal::*;
 pub use socket::*;
 pub use terminal::*;
