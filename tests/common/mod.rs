@@ -8,6 +8,7 @@
 
 pub mod terminal;
 pub mod tracer;
+pub mod vm;
 
 use std::ffi::OsStr;
 use std::fs;
