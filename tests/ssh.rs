@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use common::terminal::Terminal;
 use common::{
-    NEEDS_ROOT, Running, binary, can_contain, copy_of_image, have, image, is_root, isolate, output,
-    processes_with, require, run, stat, stdout, tempdir, token, wait_until,
+    NEEDS_ROOT, Running, binary, can_contain, copy_of_image, have, image, is_root, isolate, name,
+    output, processes_with, require, run, stat, stdout, tempdir, token, wait_until,
 };
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
@@ -144,7 +144,7 @@ fn over_ssh_without_a_terminal_the_status_is_the_commands() {
 #[test]
 fn over_ssh_without_a_terminal_bytes_pass_both_ways_as_they_are() {
     let sshd = sshd!();
-    let bytes: Vec<u8> = (0..1 << 20).map(|at: u32| (at % 251 ^ at >> 10) as u8).collect();
+    let bytes: Vec<u8> = (0..1 << 20).map(|at: u32| ((at % 251) ^ (at >> 10)) as u8).collect();
     let file = sshd.directory.path().join("bytes");
     fs::write(&file, &bytes).expect("it can be written");
     let mut ssh = sshd.ssh("-T", &remote(image(), "cat; echo to stderr >&2", ""));
@@ -197,7 +197,8 @@ fn over_ssh_without_a_terminal_who_is_silent_goes_on_as_without_a_container() {
 #[test]
 fn over_ssh_with_a_terminal_the_container_has_one_of_its_own() {
     let sshd = sshd!();
-    let script = "trap : INT; tty; stty size; echo up; sleep 1000; echo status $?
+    let script = "trap hit=yes INT; tty; stty size; echo up
+        until test $hit; do sleep 0.01; done; echo interrupted
         read line; echo got $line
         until stty size | grep \"30 100\"; do sleep 0.01; done; exit 9";
     let mut terminal = Terminal::new();
@@ -205,7 +206,7 @@ fn over_ssh_with_a_terminal_the_container_has_one_of_its_own() {
     let shown = terminal.expect("up\r\n");
     assert!(shown.contains("/dev/") && shown.contains("24 80\r\n"), "{shown}");
     terminal.send([3]);
-    terminal.expect("^Cstatus 130\r\n");
+    terminal.expect("^Cinterrupted\r\n");
     terminal.send("word\r");
     terminal.expect("got word\r\n");
     terminal.resize(30, 100); // goes through ssh, sshd and tinyctr
@@ -217,13 +218,16 @@ fn over_ssh_with_a_terminal_the_container_has_one_of_its_own() {
 #[test]
 fn over_ssh_with_a_terminal_an_interrupt_ends_a_command_that_does_nothing_about_it() {
     let sshd = sshd!();
-    let token = token();
+    // Its command line is what it can be found by.
+    let nap = format!("1{:06}", std::process::id());
+    let remote = format!("exec {} -q {} sleep {nap}", binary().display(), image().display());
     let mut terminal = Terminal::new();
-    terminal.start(&mut sshd.ssh("-tt", &remote(image(), "echo up; exec sleep 1000", &token)));
-    terminal.expect("up\r\n");
+    terminal.start(&mut sshd.ssh("-tt", &remote));
+    let sleeps = || processes_with(&nap).into_iter().any(|pid| name(pid) == "sleep");
+    wait_until("it sleeps", sleeps);
     terminal.send([3]);
     assert_eq!(terminal.end(), 130);
-    wait_for_the_end(&token, &sshd);
+    wait_for_the_end(&nap, &sshd);
 }
 
 #[test]
