@@ -9,11 +9,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use super::{binary, copy, run, tempdir};
+use super::{binary, copy, finish, run, tempdir};
 
 pub const NO_VM: &str = "needs TINYCTR_VM, which tests/get-vm makes";
 pub const NO_BUSYBOX: &str = "needs busybox (static)";
+
+/// The processor is one that a program plays.
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Where qemu and the kernel are.
 pub fn directory() -> Option<PathBuf> {
@@ -63,7 +67,9 @@ impl Initramfs {
         qemu.args(["-accel", "tcg", "-m", memory, "-nographic", "-no-reboot", "-kernel"]);
         qemu.arg(vm.join("vmlinuz")).arg("-initrd").arg(&initramfs).arg("-append");
         qemu.arg(format!("console=ttyS0 quiet panic=-1 {parameters}"));
-        Console(run(qemu.stdin(Stdio::null())).stdout.replace('\r', ""))
+        qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let said = finish(qemu.spawn().expect("qemu starts"), "the machine", DEADLINE);
+        Console(String::from_utf8_lossy(&said.stdout).replace('\r', ""))
     }
 }
 
