@@ -129,6 +129,7 @@ stop() { systemctl stop "$1"; cat "/said/$1"; show "$1"; left; }
 start_stop() { start "$1"; stop "$1"; }
 kill_main() {
     start "$1"
+    none_left && echo "nothing runs"
     systemctl kill --kill-whom=main -s KILL "$1"
     soon none_left
     show "$1"
