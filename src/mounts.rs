@@ -37,6 +37,7 @@ const SHM: &CStr = c"/dev/shm";
 const MQUEUE: &CStr = c"/dev/mqueue";
 const PROC: &CStr = c"/proc";
 const SYS: &CStr = c"/sys";
+const CGROUP: &CStr = c"/sys/fs/cgroup";
 
 /// An empty directory that can't be written to, until something is mounted there (`finish_dev`):
 /// a mask that costs no file system of its own.
@@ -186,14 +187,13 @@ pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
             Err(Errno::ENOENT) => return Ok(()),
             answer => answer.on(SYS)?,
         }
-        let cgroup = c"/sys/fs/cgroup";
         if !mounts.own_cgroup {
             return Ok(());
         }
-        match sys::mount_new(c"cgroup2", cgroup, flags) {
+        match sys::mount_new(c"cgroup2", CGROUP, flags) {
             // A kernel without it, or without control groups at all: an empty directory stays.
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(()),
-            answer => answer.on(cgroup),
+            answer => answer.on(CGROUP),
         }
     })
 }
@@ -210,12 +210,15 @@ fn new_sys(flags: Ms) -> Result<(), Errno> {
     mounted
 }
 
-/// The host's `/sys`, all of it read-only; or, before Linux 5.12, an empty directory.
+/// The host's `/sys`, all of it read-only; or, before Linux 5.12, an empty directory. The host's
+/// control groups are covered: where they are v2, ours are the same file system, which the kernel
+/// refuses to mount on itself (EBUSY).
 fn borrow_sys() -> Result<(), Errno> {
     sys::mount_bind(SYS, SYS, Ms::REC)?;
     let inert = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     match sys::mount_setattr(SYS, inert) {
         Err(Errno::ENOSYS) => sys::mount_bind(NOTHING, SYS, Ms::empty()),
+        Ok(()) => where_there(sys::mount_bind(NOTHING, CGROUP, Ms::empty())),
         answer => answer,
     }
 }

@@ -106,6 +106,7 @@ pub fn is_deadly(signal: i32) -> bool {
 /// What a process does about signals.
 #[derive(Clone, Copy)]
 struct Masks {
+    pending: SignalSet,
     blocked: SignalSet,
     ignored: SignalSet,
     caught: SignalSet,
@@ -116,11 +117,11 @@ const STATUS: usize = 4096;
 
 /// `None` where it has none.
 fn masks(status: &[u8]) -> Option<Masks> {
-    // "SigBlk:\t0123456789abcdef\nSigIgn:\t...\nSigCgt:\t..."
-    let start = status.windows(7).position(|word| word == b"SigBlk:")?;
-    let line = "SigBlk:\t0123456789abcdef\n".len();
+    // "ShdPnd:\t0123456789abcdef\nSigBlk:\t...\nSigIgn:\t...\nSigCgt:\t..."
+    let start = status.windows(7).position(|word| word == b"ShdPnd:")?;
+    let line = "ShdPnd:\t0123456789abcdef\n".len();
     let mask = |number: usize| Some(hex(status.get(start + number * line + 8..)?));
-    Some(Masks { blocked: mask(0)?, ignored: mask(1)?, caught: mask(2)? })
+    Some(Masks { pending: mask(0)?, blocked: mask(1)?, ignored: mask(2)?, caught: mask(3)? })
 }
 
 fn open(path: &CStr) -> Result<i32, Errno> {
@@ -148,13 +149,15 @@ pub fn is_spared(pid: i32, signal: i32) -> bool {
     for _ in 0..10 {
         let status = start_of(of_process(&mut path, pid, "/status\0"), &mut text);
         let Some(masks) = status.and_then(masks) else { return false };
-        if (HARMLESS | masks.ignored | masks.caught) & signal_bit(signal) != 0 {
+        let caught = masks.caught & !masks.pending;
+        if (HARMLESS | masks.ignored | caught) & signal_bit(signal) != 0 {
             return false;
         }
-        if masks.blocked & signal_bit(signal) == 0 {
+        if (masks.blocked | masks.caught) & signal_bit(signal) == 0 {
             return awaited(pid, &mut path).unwrap_or(0) & signal_bit(signal) == 0;
         }
-        // Blocked for a moment, as around a fork; or by somebody who reads it (signalfd(2)).
+        // Blocked for a moment, as around a fork; or by somebody who reads it (signalfd(2)). Or
+        // its handler has not run yet: after an execve, which may be under way, there is none.
         sys::sleep_a_little();
     }
     false
