@@ -110,6 +110,8 @@ struct Masks {
     blocked: SignalSet,
     ignored: SignalSet,
     caught: SignalSet,
+    /// It waits for something, and can be woken: not for a child's execve, say (vfork(2)).
+    sleeps: bool,
 }
 
 /// A `/proc/PID/status`, proc_pid_status(5), is no longer.
@@ -121,7 +123,9 @@ fn masks(status: &[u8]) -> Option<Masks> {
     let start = status.windows(7).position(|word| word == b"ShdPnd:")?;
     let line = "ShdPnd:\t0123456789abcdef\n".len();
     let mask = |number: usize| Some(hex(status.get(start + number * line + 8..)?));
-    Some(Masks { pending: mask(0)?, blocked: mask(1)?, ignored: mask(2)?, caught: mask(3)? })
+    let sleeps = status.windows(8).any(|word| word == b"State:\tS");
+    let (pending, blocked, ignored, caught) = (mask(0)?, mask(1)?, mask(2)?, mask(3)?);
+    Some(Masks { pending, blocked, ignored, caught, sleeps })
 }
 
 fn open(path: &CStr) -> Result<i32, Errno> {
@@ -146,7 +150,8 @@ fn hex(text: &[u8]) -> u64 {
 #[inline(never)] // packed
 pub fn is_spared(pid: i32, signal: i32) -> bool {
     let (mut path, mut text) = (Line::<32>::new(), [0; STATUS]);
-    for _ in 0..10 {
+    let (mut looks, mut asleep) = (0, 0);
+    while looks < LOOKS && asleep < LOOKS_ASLEEP {
         let status = start_of(of_process(&mut path, pid, "/status\0"), &mut text);
         let Some(masks) = status.and_then(masks) else { return false };
         let caught = masks.caught & !masks.pending;
@@ -159,9 +164,16 @@ pub fn is_spared(pid: i32, signal: i32) -> bool {
         // Blocked for a moment, as around a fork; or by somebody who reads it (signalfd(2)). Or
         // its handler has not run yet: after an execve, which may be under way, there is none.
         sys::sleep_a_little();
+        looks += 1;
+        asleep += u32::from(masks.sleeps);
     }
     false
 }
+
+/// Who blocks a signal whenever it is looked at reads it. A shell that does nothing but start
+/// programs blocks it most of the time, and then it is the kernel that makes it wait.
+const LOOKS: u32 = 200;
+const LOOKS_ASLEEP: u32 = 10;
 
 /// The signals that a process waits for, sigwait(3). Meanwhile they look as if they were not
 /// blocked.
