@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::tail;
+use crate::arch::{ThinCStr, tail};
 use crate::error::{Error, Fault, On};
 use crate::flags::{Mnt, MountAttr, Ms};
 use crate::steps::Step;
@@ -43,34 +43,53 @@ const CGROUP: &CStr = c"/sys/fs/cgroup";
 /// a mask that costs no file system of its own.
 const NOTHING: &CStr = PTS;
 
-/// By name: where it is made, and where in the host's `/dev` it is.
+/// In eight bytes each.
+const fn thin<const N: usize>(paths: [&'static CStr; N]) -> [ThinCStr<'static>; N] {
+    let (mut all, mut at) = ([ThinCStr::new(c""); N], 0);
+    while at < N {
+        all[at] = ThinCStr::new(paths[at]);
+        at += 1;
+    }
+    all
+}
+
 struct Device {
-    path: &'static CStr,
-    name: &'static CStr,
+    path: ThinCStr<'static>,
     number: [u8; 2],
 }
 
-const fn device(path: &'static CStr, name: &'static CStr, number: [u8; 2]) -> Device {
-    Device { path, name, number }
+const fn device(path: &'static CStr, number: [u8; 2]) -> Device {
+    Device { path: ThinCStr::new(path), number }
+}
+
+impl Device {
+    fn path(&self) -> &'static CStr {
+        self.path.to_cstr()
+    }
+
+    /// From `/dev` on: the host's, where we are.
+    fn name(&self) -> &'static CStr {
+        tail(self.path(), "/dev/".len())
+    }
 }
 
 /// [null(4)](https://man7.org/linux/man-pages/man4/null.4.html) and its like; their numbers are
 /// those of Documentation/admin-guide/devices.txt.
-static DEVICES: [Device; 6] = [
-    device(c"/dev/null", c"null", [1, 3]),
-    device(c"/dev/zero", c"zero", [1, 5]),
-    device(c"/dev/full", c"full", [1, 7]),
-    device(c"/dev/random", c"random", [1, 8]),
-    device(c"/dev/urandom", c"urandom", [1, 9]),
-    device(c"/dev/tty", c"tty", [5, 0]),
+const DEVICES: &[Device; 6] = &[
+    device(c"/dev/null", [1, 3]),
+    device(c"/dev/zero", [1, 5]),
+    device(c"/dev/full", [1, 7]),
+    device(c"/dev/random", [1, 8]),
+    device(c"/dev/urandom", [1, 9]),
+    device(c"/dev/tty", [5, 0]),
 ];
 
-static LINKS: [[&CStr; 2]; 5] = [
-    [c"/proc/self/fd", c"/dev/fd"],
-    [c"/proc/self/fd/0", c"/dev/stdin"],
-    [c"/proc/self/fd/1", c"/dev/stdout"],
-    [c"/proc/self/fd/2", c"/dev/stderr"],
-    [c"pts/ptmx", c"/dev/ptmx"],
+const LINKS: &[[ThinCStr; 2]; 5] = &[
+    thin([c"/proc/self/fd", c"/dev/fd"]),
+    thin([c"/proc/self/fd/0", c"/dev/stdin"]),
+    thin([c"/proc/self/fd/1", c"/dev/stdout"]),
+    thin([c"/proc/self/fd/2", c"/dev/stderr"]),
+    thin([c"pts/ptmx", c"/dev/ptmx"]),
 ];
 
 /// A file system of which nothing is a program, a device, or a way to more rights.
@@ -87,18 +106,19 @@ fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Fault<'static>> {
     }
     sys::umask(0);
     sys::mount_with(c"tmpfs", DEV, INERT, c"mode=755,size=64m").on(DEV)?;
-    for device in &DEVICES {
+    for device in DEVICES {
         match make_device(device, borrowed) {
             // No CAP_MKNOD, or a cgroup of devices around us: once more, with those of the host.
             Err(Errno::EPERM) if !borrowed => {
                 sys::umount2(DEV, Mnt::DETACH).on(DEV)?;
                 return fill_dev(mounts, true);
             }
-            answer => answer.on(device.path)?,
+            answer => answer.on(device.path())?,
         }
     }
-    for &[target, link] in &LINKS {
-        sys::symlinkat(target, link).on(link)?;
+    for [target, link] in LINKS {
+        let link = link.to_cstr();
+        sys::symlinkat(target.to_cstr(), link).on(link)?;
     }
     for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
         sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
@@ -140,7 +160,7 @@ fn no_more_devices(borrowed: bool, console: bool) -> Result<(), Errno> {
             Err(Errno::ENOSYS) => {
                 // Before Linux 5.12: one by one.
                 for device in DEVICES.iter().filter(|_| borrowed) {
-                    sys::mount_flags(device.path, SEALED)?;
+                    sys::mount_flags(device.path(), SEALED)?;
                 }
                 if console {
                     sys::mount_flags(CONSOLE, SEALED)?;
@@ -164,10 +184,10 @@ const TERMINALS_OF_ONE: &CStr = c"newinstance,ptmxmode=0666,mode=0620";
 /// A node where we may make one, else the host's own bound to an empty file.
 fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
     if borrowed {
-        sys::make_file(device.path, 0o666)?;
-        sys::mount_bind(device.name, device.path, Ms::empty())
+        sys::make_file(device.path(), 0o666)?;
+        sys::mount_bind(device.name(), device.path(), Ms::empty())
     } else {
-        sys::mknodat(device.path, 0o666, device.number)
+        sys::mknodat(device.path(), 0o666, device.number)
     }
 }
 
@@ -224,7 +244,7 @@ fn borrow_sys() -> Result<(), Errno> {
 }
 
 /// What of `/proc` and `/sys` tells about the machine, or about other containers on it.
-static HIDDEN_FILES: [&CStr; 7] = [
+const HIDDEN_FILES: &[ThinCStr; 7] = &thin([
     c"/proc/interrupts",
     c"/proc/kcore",
     c"/proc/keys",
@@ -232,34 +252,37 @@ static HIDDEN_FILES: [&CStr; 7] = [
     c"/proc/sched_debug",
     c"/proc/timer_list",
     c"/proc/timer_stats",
-];
+]);
 
-static HIDDEN_DIRECTORIES: [&CStr; 6] = [
+const HIDDEN_DIRECTORIES: &[ThinCStr; 6] = &thin([
     c"/proc/acpi",
     c"/proc/asound",
     c"/proc/scsi",
     c"/sys/dev/block",
     c"/sys/devices/virtual/powercap",
     c"/sys/firmware",
-];
+]);
 
 /// What of `/proc` changes the machine.
-static READ_ONLY: [&CStr; 5] =
-    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+const READ_ONLY: &[ThinCStr; 5] =
+    &thin([c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"]);
 
 /// Covers what runc and podman cover: with the null device, with nothing, with itself read-only.
 pub fn mask() -> Result<(), Error<'static>> {
     skippable(Step::Mask, || {
-        for &file in &HIDDEN_FILES {
+        for file in HIDDEN_FILES {
+            let file = file.to_cstr();
             where_there(sys::mount_bind(c"/dev/null", file, Ms::empty())).on(file)?;
         }
-        for &directory in &HIDDEN_DIRECTORIES {
+        for directory in HIDDEN_DIRECTORIES {
+            let directory = directory.to_cstr();
             where_there(sys::mount_bind(NOTHING, directory, Ms::empty())).on(directory)?;
         }
         // A bind has the flags of the mount that it is made from: so that one is read-only for as
         // long as this takes.
         sys::mount_flags(PROC, INERT | Ms::RDONLY).on(PROC)?;
-        for &path in &READ_ONLY {
+        for path in READ_ONLY {
+            let path = path.to_cstr();
             where_there(sys::mount_bind(path, path, Ms::empty())).on(path)?;
         }
         sys::mount_flags(PROC, INERT).on(PROC)

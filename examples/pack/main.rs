@@ -44,13 +44,17 @@ const HANDED_ON: &str = "9SIGNATURE";
 /// In the linker script of build.rs: where constants go.
 const MARKS: [&str; 2] = ["/* seldom */", "/* speaking */"];
 const SCRIPT: &str = "-Wl,-T,";
+/// For the first time: the end of a constant is nothing else's beginning.
+const APART: &str =
+    "SECTIONS { .rodata : SUBALIGN(32) { *(.rodata .rodata.*) } } INSERT BEFORE .text;";
 
 fn main() {
     let mut arguments: Vec<String> = env::args().skip(1).collect();
     let output = arguments.iter().position(|word| word == "-o").map(|at| arguments[at + 1].clone());
     let output = output.expect("-o FILE");
     let (map, own_script) = (format!("{output}.map"), format!("{output}.ld"));
-    link(&arguments, &format!("-Wl,-Map={map}"));
+    fs::write(&own_script, APART).expect("beside the output");
+    link(&arguments, &[format!("-Wl,-Map={map}"), format!("{SCRIPT}{own_script}")]);
     let read = |path: &str| fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let constants = Elf(&read(&output)).constants(&String::from_utf8_lossy(&read(&map)));
     let given = arguments.iter_mut().find(|word| word.starts_with(SCRIPT)).expect("a script");
@@ -61,15 +65,15 @@ fn main() {
     }
     fs::write(&own_script, script).expect("beside the output");
     *given = format!("{SCRIPT}{own_script}");
-    link(&arguments, "-Wl,-O2");
+    link(&arguments, &[]);
     let packed = Elf(&read(&output)).packed();
     fs::write(&output, packed).unwrap_or_else(|error| panic!("{output}: {error}"));
 }
 
 /// Has the compiler's own driver link, with names and relocations: who calls whom.
-fn link(arguments: &[String], more: &str) {
+fn link(arguments: &[String], more: &[String]) {
     let driver = env::var("CC").unwrap_or_else(|_| "cc".into());
-    let status = Command::new(&driver).args(arguments).args(["-Wl,--emit-relocs", more]).status();
+    let status = Command::new(&driver).args(arguments).arg("-Wl,--emit-relocs").args(more).status();
     let status = status.unwrap_or_else(|error| panic!("{driver}: {error}"));
     if !status.success() {
         exit(1);
