@@ -63,13 +63,13 @@ const fn device(path: &'static CStr, number: [u8; 2]) -> Device {
 }
 
 impl Device {
-    fn path(&self) -> &'static CStr {
+    fn made_at(&self) -> &'static CStr {
         self.path.to_cstr()
     }
 
     /// From `/dev` on: the host's, where we are.
-    fn name(&self) -> &'static CStr {
-        tail(self.path(), "/dev/".len())
+    fn at_host(&self) -> &'static CStr {
+        tail(self.made_at(), "/dev/".len())
     }
 }
 
@@ -113,7 +113,7 @@ fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Fault<'static>> {
                 sys::umount2(DEV, Mnt::DETACH).on(DEV)?;
                 return fill_dev(mounts, true);
             }
-            answer => answer.on(device.path())?,
+            answer => answer.on(device.made_at())?,
         }
     }
     for [target, link] in LINKS {
@@ -160,7 +160,7 @@ fn no_more_devices(borrowed: bool, console: bool) -> Result<(), Errno> {
             Err(Errno::ENOSYS) => {
                 // Before Linux 5.12: one by one.
                 for device in DEVICES.iter().filter(|_| borrowed) {
-                    sys::mount_flags(device.path(), SEALED)?;
+                    sys::mount_flags(device.made_at(), SEALED)?;
                 }
                 if console {
                     sys::mount_flags(CONSOLE, SEALED)?;
@@ -184,10 +184,10 @@ const TERMINALS_OF_ONE: &CStr = c"newinstance,ptmxmode=0666,mode=0620";
 /// A node where we may make one, else the host's own bound to an empty file.
 fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
     if borrowed {
-        sys::make_file(device.path(), 0o666)?;
-        sys::mount_bind(device.name(), device.path(), Ms::empty())
+        sys::make_file(device.made_at(), 0o666)?;
+        sys::mount_bind(device.at_host(), device.made_at(), Ms::empty())
     } else {
-        sys::mknodat(device.path(), 0o666, device.number)
+        sys::mknodat(device.made_at(), 0o666, device.number)
     }
 }
 
