@@ -484,6 +484,33 @@ fn a_terminal_that_is_switched_off_ends_the_container() {
     }
 }
 
+/// Where it doesn't control tinyctr (setsid(1), su(1)) nobody sends a signal for that.
+#[test]
+fn a_terminal_of_another_session_that_is_switched_off_ends_the_container_too() {
+    require!(can_contain(), NO_NAMESPACES);
+    for options in [&[][..], &["--init"]] {
+        for (script, code) in [
+            ("echo ready; read -r _; exec sleep 1000", 128 + 1),
+            ("trap 'exit 6' HUP; echo ready; sleep 1000 & wait", 6),
+        ] {
+            let token = token();
+            let mut terminal = Terminal::new();
+            let mut command = inside(options, &["sh", "-c", script, &token]);
+            command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
+            terminal.attach_in_another_session(&mut command);
+            terminal.expect("ready\r\n");
+            let mut child = terminal.hang_up();
+            let mut ended = None;
+            wait_until("it ends", || {
+                ended = child.try_wait().expect("it is ours");
+                ended.is_some()
+            });
+            assert_eq!(ended.and_then(|it| it.code()), Some(code), "{options:?}: {script}");
+            assert_eq!(processes_with(&token), []);
+        }
+    }
+}
+
 // --- what is left outside ------------------------------------------------------------------------
 
 /// Starts `command` on `terminal`, which must say `ready`, and then is in raw mode.
