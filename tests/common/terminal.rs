@@ -60,7 +60,7 @@ impl Terminal {
         self.child = Some(command.spawn().expect("the command starts"));
     }
 
-    /// Starts `command` in a session that has no controlling terminal, whatever its descriptors are.
+    /// Starts `command` in a session without a controlling terminal, whatever its descriptors are.
     pub fn attach_in_another_session(&mut self, command: &mut Command) {
         assert!(self.child.is_none(), "one at a time");
         // SAFETY: a system call only.
