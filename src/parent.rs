@@ -79,7 +79,7 @@ fn run_named(options: &Options<'static>, process: &Process, child: Entry) -> i32
             if sys::seldom().is_ok() {
                 report_places(&error, options, process);
             }
-            code
+            ended(options, code)
         }
     }
 }
@@ -91,6 +91,12 @@ fn run_image(options: &Options<'static>, image: &CStr, process: &Process, child:
     } else {
         told(shed.and_then(|()| container(options, image, process, child, None)))
     };
+    ended(options, code)
+}
+
+/// Tells the exit status to whoever asked for it.
+#[inline(always)] // in those who may call what is packed
+fn ended(options: &Options, code: i32) -> i32 {
     match options.status_fd {
         Some(fd) => told(tell(fd, "exited\",\"status\":", code).map(|()| code)),
         None => code,
@@ -102,7 +108,10 @@ fn run_image(options: &Options<'static>, image: &CStr, process: &Process, child:
 fn tell<'a>(fd: i32, event: &str, number: i32) -> Result<(), Error<'a>> {
     let mut line = Line::<64>::new();
     line.push("{\"event\":\"").push(event).push_decimal(number.unsigned_abs().into()).push("}");
-    step(Step::Report, || sys::write_all(fd, line.end()).on(c"--status-fd"))
+    step(Step::Report, || match sys::write_all(fd, line.end()) {
+        Err(Errno::EPIPE) => Ok(()), // nobody reads it any more, and nobody misses it
+        answer => answer.on(c"--status-fd"),
+    })
 }
 
 #[inline(never)] // once

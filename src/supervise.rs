@@ -4,7 +4,7 @@
 use syscalls::Errno;
 
 use crate::error::{Fault, On};
-use crate::flags::Ended;
+use crate::flags::{Ended, Events};
 use crate::relay::Relay;
 use crate::signals::{self, Source};
 use crate::sys::{self, Poll, SignalSet, signal_bit};
@@ -118,6 +118,8 @@ impl Supervisor<'_, '_> {
         let [keys, _] = ways;
         match if keys.revents == 0 { None } else { relay.typed_for(self.pid) } {
             Some(signal) => self.pass_on(signal, true),
+            // Switched off; and where it doesn't control us that is all that we hear of it.
+            None if is_hung_up(keys) => self.answer(libc::SIGHUP, false),
             None => Ok(()),
         }
     }
@@ -216,6 +218,12 @@ impl Supervisor<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Whether a terminal was read from that is gone. It is asked once: then nothing comes from it.
+fn is_hung_up(keys: Poll) -> bool {
+    let Poll { events, revents, .. } = keys;
+    events as u64 & Events::IN.bits() != 0 && revents as u64 & Events::HUP.bits() != 0
 }
 
 /// How many are ready; a signal that nobody holds back (SIGCONT after SIGSTOP) is no error.

@@ -974,10 +974,43 @@ fn a_status_descriptor_that_is_none_is_refused() {
 #[test]
 fn nobody_who_reads_the_status_is_no_harm() {
     require!(can_contain(), NO_NAMESPACES);
-    let mut command = inside(&["--status-fd=7"], &["sh", "-c", "exit 4"]);
-    drop(with_status_pipe(&mut command, 7));
-    let code = run(&mut command).code;
-    assert!(matches!(code, Some(4 | 125)), "an end with a word, not a signal: {code:?}");
+    for options in BOTH {
+        let options = [options, &["--status-fd=7"]].concat();
+        let mut command = inside(&options, &["sh", "-c", "sleep 0.1; echo ran; exit 4"]);
+        drop(with_status_pipe(&mut command, 7));
+        let said = run(&mut command);
+        let told = (said.code, said.stdout.as_str(), said.stderr.as_str());
+        assert_eq!(told, (Some(4), "ran\n", ""), "{options:?}");
+    }
+}
+
+#[test]
+fn the_status_of_an_image_that_is_nowhere_is_told_too() {
+    for image in ["/no/such/image", "no-such-image"] {
+        let mut command = tinyctr(["-q", "--status-fd=5", image, "true"]);
+        let reader = with_status_pipe(&mut command, 5);
+        assert_eq!(run(&mut command).code, Some(125), "{image}");
+        drop(command);
+        assert_eq!(events(reader), [json!({"event": "exited", "status": 125})], "{image}");
+    }
+}
+
+/// What can't be told, nor written, is an error with a word, and nothing is left running.
+#[test]
+fn a_full_disk_is_no_place_for_status_or_pid() {
+    require!(can_contain(), NO_NAMESPACES);
+    let nap = nap();
+    let failure = fails(&mut inside(&["--pid-file=/dev/full"], &["sleep", &nap]), 125);
+    assert_eq!(
+        (failure.object.as_str(), failure.cause.as_str()),
+        ("--pid-file", "ENOSPC (No space left on device)")
+    );
+    let mut sh = Command::new("sh");
+    sh.args(["-c", r#"exec "$0" -q --status-fd=7 "$1" sleep "$2" 7>/dev/full"#]);
+    let said = run(sh.arg(binary()).arg(image()).arg(&nap));
+    assert_eq!((said.code, said.stdout.as_str()), (Some(125), ""), "{said:?}");
+    assert!(said.stderr.contains("--status-fd: ENOSPC"), "{said:?}");
+    assert_eq!(processes_with(&nap), []);
 }
 
 // --- in other hands ------------------------------------------------------------------------------

@@ -279,6 +279,42 @@ fn an_end_of_file_that_is_typed_is_one_inside() {
     assert_eq!(terminal.end(), 5);
 }
 
+/// ^S and ^Q are for the terminal inside. Meanwhile the command waits, and says it afterwards.
+#[test]
+fn output_is_stopped_and_started_by_keys() {
+    require!(can_contain(), NO_NAMESPACES);
+    for options in [&[][..], &["--init"]] {
+        let mut terminal = Terminal::new();
+        let script = "trap 'echo alive' USR1; echo ready; sleep 1000 & while :; do wait; done";
+        terminal.start(&mut inside(options, &["sh", "-c", script]));
+        terminal.expect("ready\r\n");
+        let family = family(terminal.pid());
+        terminal.send("\x13");
+        wait_until_stuck(&family);
+        kill(terminal.pid(), Signal::SIGUSR1).expect("it is ours");
+        std::thread::sleep(Duration::from_millis(300)); // in which nothing must appear
+        assert_eq!(terminal.rest(), "", "{options:?}");
+        terminal.send("\x11");
+        terminal.expect("alive\r\n");
+    }
+}
+
+/// A daemon's habit. That nobody has it open for a while is not its end.
+#[test]
+fn a_terminal_that_was_closed_can_be_opened_again() {
+    require!(can_contain(), NO_NAMESPACES);
+    for options in [&[][..], &["--init"]] {
+        let mut terminal = Terminal::new();
+        let script = "exec <&- >&- 2>&-; sleep 0.3; exec </dev/tty >/dev/tty 2>&1
+            echo again; read -r line; echo \"got $line\"; exit 4";
+        terminal.start(&mut inside(options, &["sh", "-c", script]));
+        terminal.expect("again\r\n");
+        terminal.send("ola\n");
+        terminal.expect("got ola\r\n");
+        assert_eq!(terminal.end(), 4, "{options:?}");
+    }
+}
+
 /// Typed before anybody asks, as who types ahead does.
 #[test]
 fn what_is_typed_early_is_not_lost() {
@@ -481,6 +517,33 @@ fn a_terminal_that_is_switched_off_ends_the_container() {
         });
         assert_eq!(code.and_then(|it| it.code()), Some(128 + 1), "{options:?}");
         assert_eq!(processes_with(&token), []);
+    }
+}
+
+/// Where it doesn't control tinyctr (setsid(1), su(1)) nobody sends a signal for that.
+#[test]
+fn a_terminal_of_another_session_that_is_switched_off_ends_the_container_too() {
+    require!(can_contain(), NO_NAMESPACES);
+    for options in [&[][..], &["--init"]] {
+        for (script, code) in [
+            ("echo ready; read -r _; exec sleep 1000", 128 + 1),
+            ("trap 'exit 6' HUP; echo ready; sleep 1000 & wait", 6),
+        ] {
+            let token = token();
+            let mut terminal = Terminal::new();
+            let mut command = inside(options, &["sh", "-c", script, &token]);
+            command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
+            terminal.attach_in_another_session(&mut command);
+            terminal.expect("ready\r\n");
+            let mut child = terminal.hang_up();
+            let mut ended = None;
+            wait_until("it ends", || {
+                ended = child.try_wait().expect("it is ours");
+                ended.is_some()
+            });
+            assert_eq!(ended.and_then(|it| it.code()), Some(code), "{options:?}: {script}");
+            assert_eq!(processes_with(&token), []);
+        }
     }
 }
 

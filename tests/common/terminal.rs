@@ -60,6 +60,14 @@ impl Terminal {
         self.child = Some(command.spawn().expect("the command starts"));
     }
 
+    /// Starts `command` in a session without a controlling terminal, whatever its descriptors are.
+    pub fn attach_in_another_session(&mut self, command: &mut Command) {
+        assert!(self.child.is_none(), "one at a time");
+        // SAFETY: a system call only.
+        unsafe { command.pre_exec(|| setsid().map(drop).map_err(Into::into)) };
+        self.child = Some(command.spawn().expect("the command starts"));
+    }
+
     /// Makes `command` the leader of a session with this controlling terminal.
     pub fn seat(&self, command: &mut Command) {
         let slave = self.slave.as_raw_fd();
