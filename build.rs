@@ -28,7 +28,7 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 50] = [
+const SELDOM: [&str; 52] = [
     "cgroup",
     "init",
     "relay",
@@ -69,6 +69,7 @@ const SELDOM: [&str; 50] = [
     "sys::socket::receive",
     "sys::socket::send",
     "sys::read_word",
+    "sys::signal::getpgid",
     "sys::terminal::dup3",
     "sys::terminal::ioctl_tcsets",
     "sys::terminal::ioctl_tiocgpgrp",
@@ -76,6 +77,7 @@ const SELDOM: [&str; 50] = [
     "sys::terminal::ioctl_tiocsctty",
     "sys::terminal::ioctl_tiocsptlck",
     "sys::terminal::ioctl_tiocswinsz",
+    "terminal::Terminal::was_another_jobs",
     "terminal::raw",
     "terminal::signal_of",
     "terminal::take",

@@ -156,9 +156,12 @@ fn own_terminal(
         return Ok(None);
     }
     let forced = options.tty == Some(true);
-    let terminal = Terminal::look(forced, own_dev, stdin);
-    if terminal.is_some() {
+    let mut terminal = Terminal::look(forced, own_dev, stdin);
+    if let Some(seen) = &terminal {
         sys::seldom().on(c"terminal")?; // which has what it takes
+        if seen.was_another_jobs() {
+            terminal = Terminal::look(forced, own_dev, stdin);
+        }
     }
     // The host may have none to give, without a devpts: an initramfs. Then the caller's has to do.
     let can_be_made = |_: &Terminal| own_dev || forced || sys::exists(c"/dev/pts/ptmx").is_ok();

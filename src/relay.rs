@@ -104,6 +104,9 @@ impl<'a> Relay<'a> {
             if poll.revents != 0 {
                 way.carry();
             }
+            if poll.revents as u64 & Events::HUP.bits() != 0 && way.is_empty() {
+                way.from = NOBODY;
+            }
         }
     }
 
@@ -169,7 +172,8 @@ impl Way {
     fn fill(&mut self) -> bool {
         match sys::read(self.from, &mut self.buffer).map(<[u8]>::len) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Ok(0) | Err(_) => self.from = NOBODY, // the other side is gone
+            Ok(0) => {} // of a terminal that somebody has set back: no end of anything
+            Err(_) => self.from = NOBODY, // the other side is gone
             Ok(length) => (self.start, self.end) = (0, length),
         }
         !self.is_empty()

@@ -130,7 +130,8 @@ impl Supervisor<'_, '_> {
             (libc::SIGALRM, _) if from_kernel => self.time_is_up(),
             (libc::SIGWINCH, Some(relay)) => {
                 relay.resize();
-                Ok(())
+                // The kernel tells of a size that has changed, and somebody else of none.
+                if from_kernel { Ok(()) } else { self.kill(signal) }
             }
             (libc::SIGPIPE, _) => Ok(()), // a write was answered
             _ if self.orders.ignored & signal_bit(signal) != 0 => Ok(()),

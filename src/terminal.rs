@@ -43,6 +43,19 @@ impl Terminal {
         Some(terminal)
     }
 
+    /// In the background of a shell we stop, as who reads does: what the terminal was set to is
+    /// then another's, and has to be looked at again. (Without a shell nobody is stopped.)
+    #[inline(never)] // packed
+    pub fn was_another_jobs(&self) -> bool {
+        let Some(fd) = self.first_of([0, 1, 2]) else { return false };
+        let foreground = sys::ioctl_tiocgpgrp(fd);
+        let is_another = foreground.is_ok() && foreground != sys::getpgid();
+        if is_another {
+            let _stopped = sys::kill_helper(0, libc::SIGTTIN);
+        }
+        is_another
+    }
+
     /// The first of these descriptors that is a terminal.
     pub fn first_of(&self, order: [i32; 3]) -> Option<i32> {
         order.into_iter().find(|fd| self.standard.get(*fd as usize) == Some(&true))

@@ -156,12 +156,7 @@ fn each_signal_goes_on_to_a_command_with_its_own_terminal() {
         terminal.start(&mut inside(options, &["sh", "-c", SAYS_SIGNALS]));
         terminal.expect("up\r\n");
         for signal in FORWARDED {
-            // Only a new size is news: tinyctr passes the size on, and the kernel the signal.
-            if signal == Signal::SIGWINCH {
-                terminal.resize(30, 90);
-            } else {
-                kill(terminal.pid(), signal).expect("it is ours");
-            }
+            kill(terminal.pid(), signal).expect("it is ours");
             let got = format!("got {}\r\n", signal.as_str().trim_start_matches("SIG"));
             assert_eq!(terminal.expect("\r\n"), got, "{options:?}");
         }

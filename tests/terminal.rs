@@ -547,6 +547,43 @@ fn a_terminal_of_another_session_that_is_switched_off_ends_the_container_too() {
     }
 }
 
+/// What less(1) does at the end of a pipeline: somebody else sets the terminal back.
+#[test]
+fn an_end_of_file_of_a_terminal_that_was_set_back_is_no_end() {
+    require!(can_contain(), NO_NAMESPACES);
+    let mut terminal = Terminal::new();
+    let script = "echo ready; while read -r line; do echo got $line; done";
+    start_raw(&mut terminal, &mut inside(&[], &["sh", "-c", script]));
+    terminal.reset();
+    terminal.send("\x04");
+    terminal.send("one\n");
+    terminal.expect("got one");
+    kill(terminal.pid(), Signal::SIGTERM).expect("it is ours");
+    assert_eq!(terminal.end(), 143);
+}
+
+/// The settings that a shell reads its own line with are not those for a job.
+#[test]
+fn a_job_that_comes_to_the_foreground_has_the_settings_of_a_job() {
+    require!(can_contain(), NO_NAMESPACES);
+    require!(have("bash") && image_has("stty"), "needs bash, and stty in the image");
+    let mut terminal = Terminal::new();
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-i"]).env("PS1", "prompt: ").env("IMAGE", image());
+    terminal.start(bash.env("TINYCTR", binary()).env_remove("TINYCTR_PATH"));
+    terminal.expect("prompt: ");
+    let look = "stty -a | grep -q \" icanon\" && echo li''nes || echo by''tes";
+    terminal.send(format!("$TINYCTR -q $IMAGE sh -c '{look}' &\n"));
+    let pid = terminal.pid();
+    let stopped = || children(pid).iter().any(|child| stat(*child, 0) == "T");
+    wait_until("it is stopped", stopped);
+    terminal.send("fg\n");
+    terminal.expect("lines\r\n");
+    terminal.expect("prompt: ");
+    terminal.send("exit 0\n");
+    assert_eq!(terminal.end(), 0);
+}
+
 // --- what is left outside ------------------------------------------------------------------------
 
 /// Starts `command` on `terminal`, which must say `ready`, and then is in raw mode.

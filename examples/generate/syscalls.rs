@@ -91,6 +91,13 @@ pub const FACTS: &[Fact] = &[
         "every kernel for x86_64 has it; only the IMAGE `.` needs it",
     ),
     fact(
+        "getpgid",
+        "getpgid",
+        "1.0",
+        true,
+        "every kernel for x86_64 has it; made only for a terminal of the container's own",
+    ),
+    fact(
         "getdents64",
         "getdents64",
         "2.4",

@@ -67,10 +67,18 @@ pub fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     unsafe { act(call!(Shut, kill, Signed(pid), Signal(signal))) }
 }
 
-/// `kill(pid, SIGKILL)` for a helper of our own, which is there in a rehearsal too.
-pub fn kill_helper(pid: i32) -> Result<(), Errno> {
+/// `kill(pid, signal)` for a helper of our own, which is there in a rehearsal too; or, for 0, for
+/// our process group.
+pub fn kill_helper(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: the call touches no memory of ours.
-    unsafe { act(call!(Open, kill, Signed(pid), Signal(libc::SIGKILL))) }
+    unsafe { act(call!(Open, kill, Signed(pid), Signal(signal))) }
+}
+
+/// `getpgid(0)`, [getpgid(2)](https://man7.org/linux/man-pages/man2/getpgid.2.html): our process
+/// group.
+pub fn getpgid() -> Result<i32, Errno> {
+    // SAFETY: the call touches no memory of ours.
+    unsafe { enter(call!(Open, getpgid, Signed(0))) }.map(|group| group as i32)
 }
 
 /// `getpid()`, [getpid(2)](https://man7.org/linux/man-pages/man2/getpid.2.html).
