@@ -32,6 +32,8 @@ struct Way {
     written: usize,
     start: usize,
     end: usize,
+    /// How much is written at once.
+    share: usize,
     buffer: [u8; SIZE],
 }
 
@@ -46,12 +48,16 @@ impl<'a> Relay<'a> {
         let slave = sys::ioctl_tiocgptpeer(master).unwrap_or(NOBODY);
         let open = |order| user.first_of(order).map_or(NOBODY, reopened);
         let (keyboard, screen) = (open([0, 2, 1]), open([1, 2, 0]));
+        let mut back = Way::new(master, screen);
+        if (0..=sys::STDERR).contains(&screen) {
+            back.share = 1;
+        }
         Relay {
             user,
             screen: (screen != NOBODY).then_some(screen),
             master,
             slave,
-            ways: [Way::new(keyboard, master), Way::new(master, screen)],
+            ways: [Way::new(keyboard, master), back],
             is_raw: false,
         }
     }
@@ -127,14 +133,14 @@ impl<'a> Relay<'a> {
     /// Returns what has to be waited for, until there is nothing more.
     pub fn drain(&mut self) -> Option<Poll> {
         let [_, back] = &mut self.ways;
-        while back.carry() {}
+        while back.carry() && (!back.blocks() || back.is_empty()) {}
         (!back.is_empty()).then(|| back.poll())
     }
 }
 
 impl Way {
     fn new(from: i32, to: i32) -> Way {
-        Way { from, to, written: 0, start: 0, end: 0, buffer: [0; SIZE] }
+        Way { from, to, written: 0, start: 0, end: 0, share: SIZE, buffer: [0; SIZE] }
     }
 
     fn is_empty(&self) -> bool {
@@ -150,10 +156,11 @@ impl Way {
 
     /// Reads, where nothing is left to be written, and writes. Returns whether anything moved.
     fn carry(&mut self) -> bool {
-        if self.is_empty() && !self.fill() {
+        if self.is_empty() && (!self.fill() || self.blocks()) {
             return false;
         }
-        let bytes = self.buffer.get(self.start..self.end).unwrap_or(&[]);
+        let end = self.end.min(self.start + self.share);
+        let bytes = self.buffer.get(self.start..end).unwrap_or(&[]);
         self.written = self.start;
         match sys::write(self.to, bytes) {
             Ok(count) => self.start += count,
@@ -166,6 +173,12 @@ impl Way {
             }
         }
         true
+    }
+
+    /// To write could be to wait, unless poll(2) has said that there is room; and for one byte
+    /// there is then, not for more.
+    fn blocks(&self) -> bool {
+        self.share == 1
     }
 
     /// Reads. Returns whether there was anything.
@@ -181,7 +194,8 @@ impl Way {
 }
 
 /// The same terminal by a descriptor that doesn't block, which it is for nobody else. Where it
-/// can't be opened again (it is another user's, after su(1)) the caller's own has to do.
+/// can't be opened again (it is another user's, after su(1)) the caller's own, which does, has to
+/// do.
 fn reopened(fd: i32) -> i32 {
     let flags = O::RDWR | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;
     let path = terminal::BY_DESCRIPTOR.get(fd as usize).copied().unwrap_or(c"");

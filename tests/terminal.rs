@@ -5,15 +5,16 @@ mod common;
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::terminal::Terminal;
 use common::{
-    NO_NAMESPACES, NO_STRACE, binary, can_contain, can_inject, children, compile, container,
-    copy_of_image, fails, have, image, image_has, is_alive, name, processes_with, require, run,
-    stat, stdout, strace, tempdir, tinyctr, token, wait_until,
+    NEEDS_ROOT, NO_NAMESPACES, NO_STRACE, binary, can_contain, can_inject, children, compile,
+    container, copy_of_image, fails, have, image, image_has, is_alive, is_root, name,
+    processes_with, require, run, stat, stdout, strace, tempdir, tinyctr, token, wait_until,
 };
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -582,6 +583,38 @@ fn a_job_that_comes_to_the_foreground_has_the_settings_of_a_job() {
     terminal.expect("prompt: ");
     terminal.send("exit 0\n");
     assert_eq!(terminal.end(), 0);
+}
+
+/// After su(1): it can't be opened again, and a write to it waits. What is said comes whole, and
+/// tinyctr answers a signal all the same.
+#[test]
+fn a_screen_of_another_user_that_stops_holds_nothing_up_but_itself() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(have("setpriv") && image_has("seq"), "needs setpriv, and seq in the image");
+    let (directory, image) = copy_of_image("image");
+    let directory = directory.path();
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let program = directory.join("tinyctr");
+    fs::copy(binary(), &program).expect("of the program");
+    let run = |words: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command.arg("-q").arg(&image).args(words).current_dir("/");
+        command
+    };
+    let mut terminal = Terminal::new();
+    terminal.start(&mut run(&["seq", "1", "20000"]));
+    let text: String = (1..=20_000).map(|number| format!("{number}\r\n")).collect();
+    assert!(terminal.expect("\r\n20000\r\n") == text);
+    assert_eq!(terminal.end(), 0);
+    let mut terminal = Terminal::new();
+    terminal.start(&mut run(&["seq", "1", "1000000"]));
+    terminal.expect("1\r\n2\r\n");
+    std::thread::sleep(Duration::from_millis(500)); // until the screen is full
+    kill(terminal.pid(), Signal::SIGTERM).expect("it is ours");
+    wait_until("nothing runs", || children(terminal.pid()).is_empty());
+    kill(terminal.pid(), Signal::SIGTERM).expect("it is ours"); // its last words are not waited for
+    assert_eq!(terminal.end(), 143);
 }
 
 // --- what is left outside ------------------------------------------------------------------------
