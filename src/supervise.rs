@@ -49,6 +49,8 @@ struct Supervisor<'a, 'b> {
     is_last_alarm: bool,
     /// The signal that PID 1 was spared, and ended for.
     carried_out: Option<i32>,
+    /// What we hear of SIGCONT next has been passed on.
+    has_continued: bool,
 }
 
 /// Waits for the end of `pid`.
@@ -61,8 +63,17 @@ pub fn supervise(
     if orders.timeout != 0 {
         sys::set_alarm(orders.timeout).on(c"--timeout")?;
     }
-    let (timed_out, is_last_alarm, carried_out) = (false, false, None);
-    Supervisor { orders, pid, signals, relay, timed_out, is_last_alarm, carried_out }.run()
+    let supervisor = Supervisor {
+        orders,
+        pid,
+        signals,
+        relay,
+        timed_out: false,
+        is_last_alarm: false,
+        carried_out: None,
+        has_continued: false,
+    };
+    supervisor.run()
 }
 
 impl Supervisor<'_, '_> {
@@ -136,6 +147,7 @@ impl Supervisor<'_, '_> {
             (libc::SIGPIPE, _) => Ok(()), // a write was answered
             _ if self.orders.ignored & signal_bit(signal) != 0 => Ok(()),
             (libc::SIGTSTP, _) => self.pause(),
+            (libc::SIGCONT, _) if core::mem::take(&mut self.has_continued) => Ok(()),
             (libc::SIGTERM, _) => self.stop(),
             // What is typed at the terminal goes to all of its foreground job. Where that is us, a
             // container without a terminal of its own is part of it. (SIGHUP is for its leader.)
@@ -182,8 +194,11 @@ impl Supervisor<'_, '_> {
             relay.end();
         }
         sys::kill(sys::getpid(), libc::SIGSTOP).on(c"SIGSTOP")?;
-        // Stopped; and here somebody sent SIGCONT, which is passed on like any other.
+        // Stopped; and here somebody sent SIGCONT, which goes before all that came meanwhile: who
+        // is stopped answers to nothing else.
         self.tell_others(libc::SIGCONT)?;
+        self.kill(libc::SIGCONT)?;
+        self.has_continued = true;
         if let Some(relay) = &mut self.relay {
             relay.begin()?;
             relay.resize();
