@@ -2,7 +2,10 @@
 //! that describe the call, and one place, `enter`, that makes it. Whoever wants to watch tinyctr,
 //! or to stop it, has this one line to stand on.
 
+mod helper;
+mod ids;
 mod memory;
+mod network;
 mod observe;
 mod register;
 mod rehearsal;
@@ -24,8 +27,11 @@ use crate::flags::{Clone, Lock, Mnt, MountAttr, Ms, O};
 use crate::seccomp;
 use crate::trace::{Call, Signature};
 
+pub use helper::*;
+pub use ids::*;
 use memory::Resident;
 pub use memory::{Arena, Stack, map_memory, texts};
+pub use network::*;
 pub use signal::*;
 pub use socket::*;
 pub use terminal::*;
@@ -298,13 +304,13 @@ pub fn mknodat(path: &CStr, mode: u32, device: [u8; 2]) -> Result<(), Errno> {
     unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode), Device(device))) }
 }
 
-/// `mknodat(AT_FDCWD, path, S_IFREG | mode, 0)`,
+/// `mknodat(directory, path, S_IFREG | mode, 0)`,
 /// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): an empty file, in one call and
 /// without a descriptor; `EEXIST` where anything is there.
-pub fn make_file(path: &CStr, mode: u32) -> Result<(), Errno> {
+pub fn make_file(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
     let mode = libc::S_IFREG | mode;
     // SAFETY: as in `openat`. For a file the kernel ignores the fourth argument.
-    unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode))) }
+    unsafe { act(call!(Shut, mknodat, Fd(directory), Str(path), Mode(mode))) }
 }
 
 /// `symlinkat(target, AT_FDCWD, path)`,
