@@ -6,7 +6,7 @@ use syscalls::Errno;
 use crate::arch::ThinCStr;
 use crate::buf::Line;
 use crate::error::{Error, Fault, On};
-use crate::flags::{Clone, MountAttr, O};
+use crate::flags::{Clone, MountAttr, Ms, O};
 use crate::steps::Step;
 use crate::sys::{self, step};
 
@@ -43,45 +43,46 @@ const fn pair(file: &'static CStr, name: &'static CStr) -> [ThinCStr<'static>; 2
 }
 
 /// Mounts the first `count` of them, read-only, onto those of the image's directory `etc`. Each
-/// becomes a mount of its own that is nowhere yet, which is then put there: over a link too, which
-/// is not followed, so that one that leads nowhere is as good a place as a file.
+/// becomes a mount of its own where the host has it, which is then moved: onto a link too, without
+/// following it, so that one that leads nowhere is as good a place as a file.
 #[inline(never)] // alone it is smaller
 pub fn share_files(etc: i32, count: usize) -> Result<(), Fault<'static>> {
     for [file, name] in FILES.iter().take(count) {
         let (file, name) = (file.to_cstr(), name.to_cstr());
-        let mount = match sys::open_tree_of_file(file) {
+        match sys::mount_bind(file, file, Ms::empty()) {
             Err(Errno::ENOENT) => continue, // the host has none
-            // Before Linux 5.2, or under a filter that knows nothing of it.
-            Err(Errno::ENOSYS | Errno::EPERM) => return Ok(()),
-            copied => copied.on(file)?,
-        };
-        if !file.to_bytes().starts_with(b"/p") {
-            // /proc/sys is so already, where it has to be.
-            match sys::mount_setattr_of(mount, INERT, 0) {
-                Err(Errno::ENOSYS) => return Ok(()), // before Linux 5.12
-                answer => answer.on(file)?,
-            }
+            bound => bound.on(file)?,
         }
-        match place(mount, etc, name) {
-            // The image has none and can get none; or a directory is there. Then the image's is
-            // what it was.
-            Err(Errno::EROFS | Errno::EACCES | Errno::EINVAL | Errno::ENOTDIR) => {}
+        if !file.to_bytes().starts_with(b"/p") {
+            make_inert(file).on(file)?; // as /proc/sys is already, where it has to be
+        }
+        match place(file, etc, name) {
+            // The image has none and can get none; a directory is there; before Linux 5.2, or under
+            // a filter that knows nothing of it. Then the image's is what it was.
+            Err(Errno::EROFS | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {}
             placed => placed.on(name)?,
         }
     }
     Ok(())
 }
 
-const INERT: MountAttr =
-    MountAttr::RDONLY.with(MountAttr::NOSUID).with(MountAttr::NODEV).with(MountAttr::NOEXEC);
-
 /// Where the image has none, an empty file is made for the mount to be on, and stays.
-fn place(mount: i32, etc: i32, name: &CStr) -> Result<(), Errno> {
-    match sys::move_tree(mount, etc, name) {
+fn place(file: &CStr, etc: i32, name: &CStr) -> Result<(), Errno> {
+    match sys::move_mount_at_link(file, etc, name) {
         Err(Errno::ENOENT) => {
             sys::make_file(etc, name, 0o644)?;
-            sys::move_tree(mount, etc, name)
+            sys::move_mount_at_link(file, etc, name)
         }
         moved => moved,
+    }
+}
+
+fn make_inert(file: &CStr) -> Result<(), Errno> {
+    let inert = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
+    match sys::mount_setattr(file, inert) {
+        Err(Errno::ENOSYS) => {
+            sys::mount_flags(file, Ms::RDONLY | Ms::NOSUID | Ms::NODEV | Ms::NOEXEC)
+        }
+        answer => answer,
     }
 }

@@ -246,11 +246,10 @@ named! {
     madvise: MADV_RANDOM = libc::MADV_RANDOM, MADV_DONTNEED = libc::MADV_DONTNEED;
     mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE,
         AT_EMPTY_PATH | AT_RECURSIVE = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-    move_mount: MOVE_MOUNT_F_EMPTY_PATH = 4;
+    move_mount: MOVE_MOUNT_F_SYMLINKS = 1, MOVE_MOUNT_F_EMPTY_PATH = 4;
     newfstatat: AT_SYMLINK_NOFOLLOW = libc::AT_SYMLINK_NOFOLLOW;
-    open_tree: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC = 1 | libc::O_CLOEXEC,
-        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE =
-            1 | libc::O_CLOEXEC | libc::AT_RECURSIVE;
+    open_tree: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE =
+        1 | libc::O_CLOEXEC | libc::AT_RECURSIVE;
     prctl: SUID_DUMP_DISABLE = 0, // no option of prctl is 0
         PR_SET_PDEATHSIG = libc::PR_SET_PDEATHSIG,
         PR_SET_DUMPABLE = libc::PR_SET_DUMPABLE,

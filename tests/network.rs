@@ -194,7 +194,7 @@ fn two_words_about_the_network_that_disagree_are_refused() {
         assert_eq!(failure.told(), ("option", "--net", "--ns has a net of its own"));
     }
     let failure = fails(&mut tinyctr(["--dry-run=sh", "--net=x", "/", "true"]), 125);
-    assert!(failure.cause.ends_with("joins nothing"), "{failure:?}");
+    assert!(failure.cause.contains("joins nothing"), "{failure:?}");
 }
 
 // --- files of names ------------------------------------------------------------------------------

@@ -148,8 +148,8 @@ pub const FACTS: &[Fact] = &[
         "move_mount",
         "5.2",
         true,
-        "`ENOSYS`: the directory in the image is opened and entered, and mount(2) moves onto it; \
-         /etc/hosts and its like are the image's own, as with `EPERM` from a filter; with a user \
+        "`ENOSYS`, or `EPERM` from a filter: the directory in the image is opened and entered, and \
+         mount(2) moves onto it; /etc/hosts and its like are the image's own; with a user \
          namespace of root's the start fails",
     ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),

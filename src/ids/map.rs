@@ -84,15 +84,18 @@ impl Maps {
             }
         } else {
             // Who can't gain privileges by execve can't by theirs.
-            if sys::exists(c"/usr/bin/newuidmap").is_err() || sys::prctl_get_no_new_privs() {
+            let program = c"/usr/bin/newuidmap";
+            let there = is_there(sys::exists(program)).on(program)?;
+            if !there || sys::prctl_get_no_new_privs().on(c"no_new_privs")? {
                 return Ok(false);
             }
             id.push_decimal(process.euid.into());
-            let _nameless = each_range(c"/etc/passwd", false, &mut |user, number, _| {
+            let read = each_range(c"/etc/passwd", false, &mut |user, number, _| {
                 if number == process.euid && name.as_bytes().is_empty() {
                     name.push(user);
                 }
             });
+            is_there(read).on(c"/etc/passwd")?;
             if name.as_bytes().is_empty() {
                 name.set(id.as_bytes());
             }
@@ -137,7 +140,7 @@ impl Search<'_> {
             map.push(program);
             extent(map, b"\0", [0, own, 1]);
         }
-        let found = each_range(file, true, &mut |name, start, length| {
+        let read = each_range(file, true, &mut |name, start, length| {
             if !self.names.contains(&name) || left == 0 {
             } else if self.is_root {
                 if start >= RANGE && length >= RANGE {
@@ -150,12 +153,20 @@ impl Search<'_> {
                 count += length;
             }
         });
+        is_there(read).on(file)?;
         if self.is_root && left != 0 {
             extent(map, b" ", [0, beyond_everybody()?, RANGE]);
             return Ok(true);
         }
-        // Who can't read who has what has nothing.
-        Ok(found.is_ok() && left < RANGES)
+        Ok(left < RANGES)
+    }
+}
+
+/// Who may not read who has what has nothing.
+fn is_there(read: Result<(), Errno>) -> Result<bool, Errno> {
+    match read {
+        Err(Errno::ENOENT | Errno::EACCES) => Ok(false),
+        answer => answer.map(|()| true),
     }
 }
 
@@ -173,10 +184,7 @@ fn beyond_everybody() -> Result<u32, Fault<'static>> {
                 start = start.max((first + count).next_multiple_of(RANGE));
             }
         });
-        match read {
-            Err(Errno::ENOENT) => {}
-            answer => answer.on(file)?,
-        }
+        is_there(read).on(file)?;
     }
     if start <= LAST { Ok(start) } else { Err(Errno::EDQUOT).on(c"/etc/subuid") }
 }

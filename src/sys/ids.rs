@@ -9,32 +9,23 @@ use crate::flags::MountAttr;
 
 /// `prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)`, [PR_GET_NO_NEW_PRIVS(2const)](
 /// https://man7.org/linux/man-pages/man2/PR_GET_NO_NEW_PRIVS.2const.html).
-pub fn prctl_get_no_new_privs() -> bool {
+pub fn prctl_get_no_new_privs() -> Result<bool, Errno> {
     let option = libc::PR_GET_NO_NEW_PRIVS as u32;
     let call =
         call!(Open, prctl, Named(option), Unsigned(0), Unsigned(0), Unsigned(0), Unsigned(0));
     // SAFETY: the call touches no memory of ours.
-    (unsafe { enter(call) }) == Ok(1)
+    unsafe { enter(call) }.map(|answer| answer == 1)
 }
 
 /// `open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)`,
 /// [open_tree(2)](https://man7.org/linux/man-pages/man2/open_tree.2.html), since Linux 5.2: a copy
 /// of a mount and all that is mounted below it, which goes with its descriptor.
 pub fn open_tree(path: &CStr) -> Result<i32, Errno> {
-    copy_mount(path, libc::AT_RECURSIVE)
-}
-
-/// The same, of one file: a mount of its own.
-pub fn open_tree_of_file(path: &CStr) -> Result<i32, Errno> {
-    copy_mount(path, 0)
-}
-
-fn copy_mount(path: &CStr, flag: i32) -> Result<i32, Errno> {
-    const OPEN_TREE_CLONE: i32 = 1; // include/uapi/linux/mount.h
-    let flags = (OPEN_TREE_CLONE | libc::O_CLOEXEC | flag) as u32;
-    let call = call!(Shut, open_tree, Fd(AT_FDCWD), Str(path), Named(flags));
-    // SAFETY: as in `openat`.
-    unsafe { enter(call) }.map(|fd| fd as i32)
+    const OPEN_TREE_CLONE: u32 = 1; // include/uapi/linux/mount.h
+    let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_RECURSIVE) as u32;
+    // SAFETY: the kernel copies the path and keeps no pointer.
+    unsafe { enter(call!(Shut, open_tree, Fd(AT_FDCWD), Str(path), Named(flags))) }
+        .map(|fd| fd as i32)
 }
 
 /// `move_mount(tree, "", directory, name, MOVE_MOUNT_F_EMPTY_PATH)`,

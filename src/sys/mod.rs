@@ -391,8 +391,18 @@ pub fn mount_move(source: &CStr, target: &CStr) -> Result<(), Errno> {
 /// MS_MOVE does, but a link in the place of `name` is not followed.
 pub fn move_mount(source: &CStr, directory: i32, name: &CStr) -> Result<(), Errno> {
     let call =
-        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Unsigned(0),);
+        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Named(0));
     // SAFETY: the kernel copies the paths and keeps no pointer.
+    unsafe { act(call) }
+}
+
+/// The same with `MOVE_MOUNT_F_SYMLINKS`: `source` may be a link to what is mounted.
+pub fn move_mount_at_link(source: &CStr, directory: i32, name: &CStr) -> Result<(), Errno> {
+    const MOVE_MOUNT_F_SYMLINKS: u32 = 1; // include/uapi/linux/mount.h
+    let flags = MOVE_MOUNT_F_SYMLINKS;
+    let call =
+        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Named(flags));
+    // SAFETY: as in `move_mount`.
     unsafe { act(call) }
 }
 

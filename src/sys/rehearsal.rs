@@ -59,7 +59,9 @@ impl Rehearsal {
                 answer => answer,
             },
             (Sysno::openat, _) => open_nothing(),
-            (Sysno::open_tree, _) => self.find(path(second), 0).map(|fd| fd as usize),
+            (Sysno::open_tree, _) => {
+                self.find(path(second), libc::O_DIRECTORY).map(|fd| fd as usize)
+            }
             (Sysno::flock, _) => match make() {
                 Err(Errno::EBADF) => Ok(0), // what would be ours
                 answer => answer,
