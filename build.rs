@@ -28,21 +28,33 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 49] = [
-    "cgroup",
-    "init",
-    "relay",
+const SELDOM: [&str; 73] = [
     "caps",
+    "cgroup",
     "child::be_init",
+    "child::become_user",
     "child::command",
+    "child::find_user",
+    "helper",
+    "ids::lines",
+    "ids::map::Maps::search",
+    "ids::map::Search",
+    "ids::map::beyond_everybody",
+    "ids::map::each_range",
+    "ids::user",
+    "init",
+    "lifetime::end_with_parent_again",
+    "network::join",
     "options::Options::apply_seldom",
     "options::Options::check",
     "options::Options::is_attended",
     "options::amount",
+    "options::check_user",
     "options::parse_limit",
     "options::parse_skip",
     "options::parse_time",
     "parent::Container::tell_pid",
+    "parent::prepare_network",
     "parent::print_ended",
     "parent::print_out_of_memory",
     "parent::print_running",
@@ -51,10 +63,14 @@ const SELDOM: [&str; 49] = [
     "parent::report_places",
     "parent::run_limited",
     "parent::tell",
+    "plan::identity",
     "plan::look_for",
+    "plan::map_range",
+    "relay",
+    "root::attach",
     "signals::awaited",
-    "signals::is_spared",
     "signals::each_process",
+    "signals::is_spared",
     "signals::of_process",
     "signals::send_to_others",
     "supervise::Supervisor::answer",
@@ -65,9 +81,17 @@ const SELDOM: [&str; 49] = [
     "supervise::Supervisor::pause",
     "supervise::Supervisor::stop",
     "supervise::Supervisor::tell_others",
+    "sys::helper",
+    "sys::ids::mount_setattr_of",
+    "sys::ids::move_tree",
+    "sys::ids::open_tree",
+    "sys::ids::setgid",
+    "sys::ids::setgroups",
+    "sys::ids::setuid",
+    "sys::network",
+    "sys::read_word",
     "sys::socket::receive",
     "sys::socket::send",
-    "sys::read_word",
     "sys::terminal::dup3",
     "sys::terminal::ioctl_tcsets",
     "sys::terminal::ioctl_tiocgpgrp",
@@ -82,7 +106,7 @@ const SELDOM: [&str; 49] = [
 
 /// The same, of what only those need who have something to say. It stands behind the other, so
 /// that the other can be unpacked without it.
-const SPEAKING: [&str; 22] = [
+const SPEAKING: [&str; 23] = [
     "trace",
     "script",
     "errno",
@@ -105,6 +129,7 @@ const SPEAKING: [&str; 22] = [
     "packed::Texts::text",
     "packed::Texts::part",
     "buf::Buffer::push_hex",
+    "ids::blame",
 ];
 
 const FLAGS: [&str; 11] = [

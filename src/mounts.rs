@@ -15,8 +15,10 @@ use crate::sys::{self, skippable};
 
 /// What differs from container to container.
 pub struct Mounts {
-    /// Our own user namespace: no device can be made there, and no group 5 may be mapped.
+    /// Our own user namespace: no device can be made there.
     pub borrowed: bool,
+    /// A group 5 may be mapped.
+    pub tty_group: bool,
     /// A network namespace of our own user namespace, so that we may show it in /sys.
     pub own_network: bool,
     /// There is a terminal, so there is a `/dev/console`.
@@ -26,6 +28,8 @@ pub struct Mounts {
     /// With a namespace of its own: message queues, and a cgroup to show.
     pub own_ipc: bool,
     pub own_cgroup: bool,
+    /// How many of the files that tell names are the host's (`network::FILES`).
+    pub names: usize,
     /// What tells or changes too much of the machine is hidden or read-only.
     pub masked: bool,
 }
@@ -92,7 +96,7 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
         }
         let console = c"/dev/console";
         if mounts.has_console {
-            sys::make_file(console, 0o600).on(console)?;
+            sys::make_file(sys::AT_FDCWD, console, 0o600).on(console)?;
         }
         if let Some(terminal) = mounts.console {
             let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
@@ -106,7 +110,7 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
 pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
     skippable(Step::Dev, || {
         let mount = |options| sys::mount_with(c"devpts", PTS, Ms::NOSUID | Ms::NOEXEC, options);
-        match mount(if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS }) {
+        match mount(if mounts.tty_group { TERMINALS } else { TERMINALS_OF_ONE }) {
             Err(Errno::EINVAL) => mount(TERMINALS_OF_ONE), // in somebody else's user namespace
             mounted => mounted,
         }
@@ -149,7 +153,7 @@ fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
             answer => return answer,
         }
     }
-    sys::make_file(device.path, 0o666)?;
+    sys::make_file(sys::AT_FDCWD, device.path, 0o666)?;
     sys::mount_bind(device.name, device.path, Ms::empty())
 }
 

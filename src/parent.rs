@@ -11,9 +11,10 @@ use crate::buf::Line;
 use crate::cgroup::Cgroups;
 use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, On};
 use crate::flags::{Clone, Ended};
+use crate::helper::{Helper, Job, Work};
 use crate::image::{self, Path};
 use crate::lifetime::Guard;
-use crate::options::{self, Banner, DryRun, Options, Request, Study};
+use crate::options::{self, Banner, DryRun, Network, Options, Request, Study};
 use crate::packed::Texts;
 use crate::plan::{Plan, Shared};
 use crate::relay::Relay;
@@ -21,7 +22,7 @@ use crate::steps::Step;
 use crate::supervise::{Orders, Outcome, supervise};
 use crate::sys::{self, Format, Memory, Report, SignalSet, Stack, skippable, step};
 use crate::terminal::Terminal;
-use crate::{descriptors, executable, signals};
+use crate::{descriptors, executable, ids, network, signals};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -165,6 +166,10 @@ fn container<'a>(
     child: Entry,
     cgroups: Option<&Cgroups>,
 ) -> Result<i32, Error<'a>> {
+    let mut pasta = None;
+    if matches!(options.network, Network::Named | Network::Pasta) {
+        prepare_network(options, process, &mut pasta)?;
+    }
     let (plan, stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
@@ -183,17 +188,21 @@ fn container<'a>(
     let mut guard = None;
     if let (true, Some(wire)) = (plan.guarded, plan.wire) {
         skippable(Step::Guard, || {
-            guard = Some(Guard::begin(plan.page_size, wire)?);
+            let helpers = [plan.helper.as_ref(), pasta.as_ref()];
+            let inlets = helpers.map(|helper| helper.map_or(-1, Helper::inlet));
+            guard = Some(Guard::begin(plan.page_size, wire, inlets)?);
             Ok(())
         })?;
     }
     let (failure, program) = (Cell::new(None), Cell::new(None));
-    let shared = Shared { plan: &plan, cgroups, failure, program };
+    let shared = Shared { plan: &plan, pasta: pasta.as_ref(), cgroups, failure, program };
     let container = Container { options, shared: &shared, banner, pid_file, ignored };
     let outcome = container.run(stack, child, guard.as_ref().map(Guard::container));
     let guard_ended = guard.map_or(Ok(()), |guard| step(Step::Guard, || guard.end()));
+    let pasta_ended = dismiss(pasta.as_ref());
     let outcome = outcome?;
     guard_ended?;
+    pasta_ended?;
     if banner {
         print_ended(outcome.ended);
     }
@@ -202,6 +211,42 @@ fn container<'a>(
         Ended::Exited(code) => code,
         Ended::Killed(signal) => EXIT_SIGNAL + signal,
     })
+}
+
+/// Enters another's network, or has pasta(1) ready for the child: it opens no port of the host's to
+/// the container, nor the other way round, and does not lead to what listens on the host's
+/// loopback. (Its helper comes before all others, the end of whose pipes it would else keep from
+/// being seen.)
+#[inline(never)] // packed
+fn prepare_network(
+    options: &Options<'static>,
+    process: &Process,
+    pasta: &mut Option<Helper>,
+) -> Result<(), Error<'static>> {
+    if options.network == Network::Named {
+        return network::join(options.net);
+    }
+    let program = c"/usr/bin/pasta";
+    step(Step::Network, || sys::exists(program).on(program))?;
+    let mut words = Text::new();
+    words.push(
+        "/usr/bin/pasta\0--config-net\0-fql\0/dev/null\0-P\0/proc/self/fd/1\0--no-map-gw\0\
+         -tnone\0-unone\0-Tnone\0-Unone\0",
+    );
+    // Of root it would make nobody, who can't enter root's namespaces. For others it finds the user
+    // namespace by the number of the process, too.
+    let root = process.euid == 0;
+    words.push(if root { "--runas=0\0--netns=/proc/self/fd/0\0" } else { "\0" });
+    let work = Work::Keep(words.as_bytes());
+    *pasta = Some(Helper::start(&[Job { step: Step::Network, object: c"pasta", work }])?);
+    Ok(())
+}
+
+fn dismiss(helper: Option<&Helper>) -> Result<(), Error<'static>> {
+    match helper {
+        Some(helper) => helper.dismiss(), // packed
+        None => Ok(()),
+    }
 }
 
 /// All that was prepared.
@@ -229,10 +274,15 @@ impl<'a> Container<'_, '_, 'a> {
         }
         // An init stays, and so has memory of its own.
         let memory = if plan.init { Memory::Copied } else { Memory::Lent };
-        let pid = step(Step::Clone, || {
-            sys::clone(memory, namespaces, stack, child, self.shared, pid_place).on(c"")
-        })?;
-        let report = self.hear();
+        let own_user = namespaces.contains(Clone::NEWUSER);
+        let wanted = if own_user { ids::WANTED } else { c"" };
+        let cloned = step(Step::Clone, || {
+            sys::clone(memory, namespaces, stack, child, self.shared, pid_place).on(wanted)
+        });
+        // It has done its work, or nobody will ask for it; else it does it now (`--init`).
+        let helped = dismiss(plan.helper.as_ref());
+        let pid = cloned?;
+        let report = helped.and_then(|()| self.hear());
         if let Ok(Report { failure: Some(error), .. }) = report {
             step(Step::Wait, || sys::wait4(pid).on(c""))?; // it ends by itself
             return Err(error);
@@ -411,6 +461,7 @@ fn report(error: &Error) {
 
 #[inline(never)] // packed, unlike its caller
 fn tell_error(error: &Error, texts: &Texts) {
+    let error = &ids::blamed(error);
     let mut line = Text::new();
     error.line(&mut line, texts);
     say(line.as_bytes());

@@ -10,7 +10,9 @@
 //!    for `--bare` without a mount namespace, and for nothing else.
 //! 3. In a user namespace proc can be mounted only where another one is visible in full
 //!    (fs/namespace.c, mount_too_revealing): so before `leave_host`, not after.
-//! 4. What MS_MOVE covers is still there. With CAP_SYS_ADMIN the cover can be unmounted, and
+//! 4. In a tree that `attach` has put there no flag is locked, as it is in a copy made for another
+//!    user namespace: who has CAP_SYS_ADMIN can take MS_NODEV away.
+//! 5. What MS_MOVE covers is still there. With CAP_SYS_ADMIN the cover can be unmounted, and
 //!    setns(2) into the same namespace looks its root up anew: the host's. No path does that, only
 //!    the capability, which a command has with `--bare`, `--privileged` or `--cap-add` alone.
 
@@ -29,6 +31,8 @@ use crate::sys::{self, skippable, step};
 pub struct Tree<'a> {
     descriptor: i32,
     image: &'a CStr,
+    /// It covers the host's root already.
+    covers: bool,
 }
 
 /// Where the host's root is, once we have entered ours.
@@ -36,7 +40,7 @@ pub struct Tree<'a> {
 pub enum HostRoot {
     /// On top of our root, until it is detached.
     Above,
-    /// Beneath our root, where no path leads (hazard 4).
+    /// Beneath our root, where no path leads (hazard 5).
     Beneath,
     /// Around our root, which is only a chroot: for study (`--skip pivot`).
     Around,
@@ -69,30 +73,46 @@ pub fn open(image: &CStr) -> Result<Tree<'_>, Error<'_>> {
     step(Step::OpenRoot, || {
         // Looked up again: it is the mount now.
         let descriptor = sys::openat(sys::AT_FDCWD, image, DIRECTORY).on(image)?;
-        Ok(Tree { descriptor, image })
+        Ok(Tree { descriptor, image, covers: false })
     })
+}
+
+/// Puts a tree of mounts that is nowhere yet over the host's root: nothing is looked up for that,
+/// where we may have lost the right to. Absolute paths still begin beneath it. Its devices would be
+/// root's, who inside is somebody else: so they are refused in any case.
+#[inline(never)] // packed
+pub fn attach(tree: i32, image: &CStr) -> Result<Tree<'_>, Error<'_>> {
+    step(Step::BindRoot, || sys::move_tree(tree, sys::AT_FDCWD, c"/").on(image))?;
+    let flags = MountAttr::NODEV;
+    skippable(Step::NoDevices, || sys::mount_setattr_of(tree, flags, 0).on(image))?;
+    Ok(Tree { descriptor: tree, image, covers: true })
 }
 
 impl<'a> Tree<'a> {
     /// Goes to the directory `name` of the image's root, which is made where it is missing. A link
     /// there could name a directory of the host: it is not followed.
     fn stand_in(self, name: &CStr) -> Result<(), Errno> {
-        let open = || sys::openat(self.descriptor, name, DIRECTORY | O::NOFOLLOW);
-        let directory = match open() {
+        let directory = match self.directory(name) {
             Err(Errno::ENOENT) => {
                 sys::mkdirat(self.descriptor, name, 0o755)?;
-                open()?
+                self.directory(name)?
             }
             opened => opened?,
         };
         sys::fchdir(directory)
     }
 
+    /// Opens the directory `name` of the image's root. `ENOTDIR` for a link.
+    pub fn directory(self, name: &CStr) -> Result<i32, Errno> {
+        sys::openat(self.descriptor, name, DIRECTORY | O::NOFOLLOW)
+    }
+
     /// Moves what is mounted at `from` onto the directory of that name in the image.
     pub fn place(self, from: &'static CStr) -> Result<(), Fault<'static>> {
         match sys::move_mount(from, self.descriptor, single_name(from)) {
-            // Before Linux 5.2; nothing there yet; a link or the like, which the look-up names.
-            Err(Errno::ENOSYS | Errno::ENOENT | Errno::EINVAL) => {}
+            // Before Linux 5.2, or under a filter that doesn't know it; nothing there yet; a link or
+            // the like, which the look-up names.
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::ENOENT | Errno::EINVAL) => {}
             answer => return answer.on(from),
         }
         self.stand_in(single_name(from)).on(from)?;
@@ -119,7 +139,9 @@ impl<'a> Tree<'a> {
             Pivot::Done => Ok(HostRoot::Above),
             // The root is the initramfs, which nothing can be moved away from: cover it instead.
             Pivot::Refused => {
-                step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
+                if !self.covers {
+                    step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
+                }
                 step(Step::Chroot, || sys::chroot(c".").on(image))?;
                 Ok(HostRoot::Beneath)
             }

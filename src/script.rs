@@ -177,6 +177,8 @@ texts! {
     Sysno::sethostname => "hostname -- %0\n",
     Sysno::umask => "umask =0\n",
     Sysno::mknodat => "touch @1\n",
+    Sysno::move_mount => "[ -L @3 ] || mount --move @1 @3\n",
+    Sysno::ioctl => "ip link set lo up\n",
     Sysno::symlinkat => "ln -s %0 @2\n",
     Sysno::chdir => "cd @0\n",
     Sysno::pivot_root => "pivot_root . .\n\
