@@ -36,12 +36,19 @@ pub extern "C" fn child(shared: &Shared) -> ! {
         true => be_init(plan, shared),
     });
     shared.failure.set(Some(error));
-    if let (true, Some(wire)) = (plan.init, plan.wire) {
-        // Our memory is not our parent's. Where that is gone nobody needs to know.
+    if plan.init {
+        tell_failure(plan, error);
+    }
+    sys::exit_group(error.exit_code())
+}
+
+/// Where our memory is not our parent's. Where that is gone nobody needs to know.
+#[inline(never)] // packed
+fn tell_failure<'a>(plan: &Plan<'a>, error: Error<'a>) {
+    if let Some(wire) = plan.wire {
         let _unheard =
             sys::send(wire.childs, &Report { failure: Some(error), ..Report::default() });
     }
-    sys::exit_group(error.exit_code())
 }
 
 /// Out of the host's namespaces, into those of the container.

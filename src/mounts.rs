@@ -130,9 +130,17 @@ pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
 /// its file system.
 fn no_more_devices(borrowed: bool) -> Result<(), Errno> {
     match sys::mount_setattr(DEV, MountAttr::RDONLY) {
-        Err(Errno::ENOSYS) => {} // before Linux 5.12: one by one
-        answer => return answer,
+        Err(Errno::ENOSYS) => {
+            sys::seldom()?;
+            no_more_devices_each(borrowed)
+        }
+        answer => answer,
     }
+}
+
+/// Before Linux 5.12: one by one.
+#[inline(never)] // packed
+fn no_more_devices_each(borrowed: bool) -> Result<(), Errno> {
     let flags = Ms::NOSUID | Ms::NOEXEC | Ms::RDONLY;
     for device in DEVICES.iter().filter(|_| borrowed) {
         sys::mount_flags(device.path, flags)?;

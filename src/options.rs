@@ -416,6 +416,8 @@ pub enum Request<'a> {
 pub struct Options<'a> {
     /// All that stands before IMAGE: read again for the repeatable options.
     arguments: Strings<'a>,
+    /// Nothing that is seldom asked for: of what that takes, nothing is unpacked.
+    pub is_plain: bool,
     /// `None`: not given.
     pub namespaces: Option<Clone>,
     pub network: Network,
@@ -463,7 +465,6 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     };
     let mut tokens = Tokens::new(arguments);
     let mut options = Options::none();
-    let mut plain = true;
     while let Some(token) = tokens.next()? {
         match token.id {
             Id::Help => return Ok(Request::Help),
@@ -473,7 +474,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
                 // Packed, like all that it asks for.
                 sys::seldom().map_err(|errno| Error::errno(Step::Option, token.written, errno))?;
                 options.apply_seldom(&token)?;
-                plain = false;
+                options.is_plain = false;
             }
         }
     }
@@ -494,7 +495,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
         b"pasta" => Network::Pasta,
         _ => Network::Named,
     };
-    if !plain {
+    if !options.is_plain {
         options.check()?;
     }
     Ok(Request::Run(options))
@@ -510,6 +511,7 @@ impl<'a> Options<'a> {
         let study = Study { trace: None, explain: false, dry_run: None, skip: None };
         Options {
             arguments: &[],
+            is_plain: true,
             namespaces: None,
             network: Network::Default,
             net: c"",

@@ -13,7 +13,7 @@ use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, On};
 use crate::flags::{Clone, Ended};
 use crate::helper::{Helper, Job, Work};
 use crate::image::{self, Path};
-use crate::lifetime::Guard;
+use crate::lifetime::{Guard, Wire};
 use crate::options::{self, Banner, DryRun, Network, Options, Request, Study};
 use crate::packed::Texts;
 use crate::plan::{Plan, Shared};
@@ -53,7 +53,9 @@ fn told(answer: Result<i32, Error>) -> i32 {
 }
 
 fn run_container(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
-    if let Err(error) = begin_study(&options.study) {
+    if !options.is_plain
+        && let Err(error) = begin_study(&options.study)
+    {
         return told(Err(error));
     }
     if let Err(error) = executable::is_of_this_root(process) {
@@ -87,10 +89,19 @@ fn run_named(options: &Options<'static>, process: &Process, child: Entry) -> i32
 
 fn run_image(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
     let shed = if options.bare { Ok(()) } else { shed_inheritance(options) };
-    let code = if shed.is_ok() && options.is_limited() {
+    match shed {
+        Ok(()) if !options.is_plain => run_as_asked(options, image, process, child),
+        shed => told(shed.and_then(|()| container(options, image, process, child, None))),
+    }
+}
+
+/// Perhaps limited, and told to who wants to know.
+#[inline(never)] // packed
+fn run_as_asked(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
+    let code = if options.is_limited() {
         run_limited(options, image, process, child)
     } else {
-        told(shed.and_then(|()| container(options, image, process, child, None)))
+        told(container(options, image, process, child, None))
     };
     match options.status_fd {
         Some(fd) => told(tell(fd, "exited\",\"status\":", code).map(|()| code)),
@@ -112,6 +123,7 @@ fn shed_inheritance(options: &Options) -> Result<(), Error<'static>> {
 }
 
 /// Orders what was asked for to be shown.
+#[inline(never)] // packed
 fn begin_study<'a>(study: &Study<'a>) -> Result<(), Error<'a>> {
     let Study { trace, explain, dry_run, skip } = *study;
     if trace.is_none() && !explain && dry_run.is_none() {
@@ -331,16 +343,23 @@ impl<'a> Container<'_, '_, 'a> {
     fn hear(&self) -> Result<Report<'a>, Error<'a>> {
         let Shared { plan, failure, program, .. } = self.shared;
         let (failure, program) = (failure.take(), program.get());
-        let mut heard = Report { failure, program, terminal: None };
-        let Some(wire) = plan.wire else { return Ok(heard) };
+        let heard = Report { failure, program, terminal: None };
+        match plan.wire {
+            Some(wire) if plan.init || plan.terminal.is_some() => self.hear_over(wire, heard),
+            _ => Ok(heard),
+        }
+    }
+
+    #[inline(never)] // packed
+    fn hear_over(&self, wire: Wire, mut heard: Report<'a>) -> Result<Report<'a>, Error<'a>> {
         step(Step::Wait, || {
-            if plan.init {
+            if self.shared.plan.init {
                 sys::close(wire.childs).on(c"socket")?; // so that the wire has an end
                 while let Some(report) = sys::receive(wire.parents).on(c"socket")? {
                     let terminal = report.terminal.or(heard.terminal);
                     heard = Report { terminal, ..report };
                 }
-            } else if plan.terminal.is_some() && failure.is_none() && !sys::rehearses() {
+            } else if heard.failure.is_none() && !sys::rehearses() {
                 let report = sys::receive(wire.parents).on(c"socket")?;
                 heard.terminal = report.and_then(|report| report.terminal);
             }

@@ -267,7 +267,10 @@ fn mounts(
     let console = if own_terminal || !stdin || sys::skips(Step::Dev) {
         None
     } else {
-        step(Step::Dev, || Ok(terminal(arena)))?
+        step(Step::Dev, || match sys::ioctl_tcgets(sys::STDIN) {
+            Ok(_) => sys::seldom().map(|()| terminal(arena)).on(c"/dev/console"),
+            Err(_) => Ok(None),
+        })?
     };
     Ok(Mounts {
         borrowed: own_user,
@@ -289,8 +292,8 @@ fn mounts(
 
 /// What standard input is called, where it is a terminal of this `/dev`: of another, the name could
 /// be another's here.
+#[inline(never)] // packed
 fn terminal(arena: &mut Arena) -> Option<&'static CStr> {
-    sys::ioctl_tcgets(sys::STDIN).ok()?;
     let link = c"/proc/self/fd/0";
     let path = arena.bytes(TERMINAL_NAME)?;
     let (_nul, room) = path.split_last_mut()?;

@@ -57,15 +57,21 @@ pub fn bind(image: &CStr) -> Result<(), Error<'_>> {
 /// No device of the image's works, in none of its mounts.
 pub fn without_devices(image: &CStr) -> Result<(), Error<'_>> {
     skippable(Step::NoDevices, || match sys::mount_setattr(image, MountAttr::NODEV) {
-        // Before Linux 5.12 a flag is for one mount alone: so let there be but one. In a user
-        // namespace the kernel refuses to tear it from those below it, and we go no further.
         Err(Errno::ENOSYS) => {
-            sys::mount_bind(image, image, Ms::empty()).on(image)?;
-            let flags = sys::mount_flags_of(image).on(image)?;
-            sys::mount_flags(image, flags | Ms::NODEV).on(image)
+            sys::seldom().on(image)?;
+            one_without_devices(image).on(image)
         }
         answer => answer.on(image),
     })
+}
+
+/// Before Linux 5.12 a flag is for one mount alone: so let there be but one. In a user namespace the
+/// kernel refuses to tear it from those below it, and we go no further.
+#[inline(never)] // packed
+fn one_without_devices(image: &CStr) -> Result<(), Errno> {
+    sys::mount_bind(image, image, Ms::empty())?;
+    let flags = sys::mount_flags_of(image)?;
+    sys::mount_flags(image, flags | Ms::NODEV)
 }
 
 /// Opens what was bound.
@@ -112,9 +118,16 @@ impl<'a> Tree<'a> {
         match sys::move_mount(from, self.descriptor, single_name(from)) {
             // Before Linux 5.2, or under a filter that doesn't know it; nothing there yet; a link or
             // the like, which the look-up names.
-            Err(Errno::ENOSYS | Errno::EPERM | Errno::ENOENT | Errno::EINVAL) => {}
-            answer => return answer.on(from),
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::ENOENT | Errno::EINVAL) => {
+                sys::seldom().on(from)?;
+                self.place_otherwise(from)
+            }
+            answer => answer.on(from),
         }
+    }
+
+    #[inline(never)] // packed
+    fn place_otherwise(self, from: &'static CStr) -> Result<(), Fault<'static>> {
         self.stand_in(single_name(from)).on(from)?;
         match sys::mount_move(from, c".") {
             Err(Errno::ENOENT) => Ok(()), // `make_sys` had no place for it
@@ -135,21 +148,24 @@ impl<'a> Tree<'a> {
     pub fn enter(self) -> Result<HostRoot, Error<'a>> {
         let image = self.image;
         step(Step::EnterRoot, || sys::fchdir(self.descriptor).on(image))?;
-        match pivot(image)? {
-            Pivot::Done => Ok(HostRoot::Above),
-            // The root is the initramfs, which nothing can be moved away from: cover it instead.
-            Pivot::Refused => {
-                if !self.covers {
-                    step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
-                }
-                step(Step::Chroot, || sys::chroot(c".").on(image))?;
-                Ok(HostRoot::Beneath)
-            }
-            Pivot::Skipped => {
-                step(Step::Chroot, || sys::chroot(c".").on(image))?;
-                Ok(HostRoot::Around)
-            }
+        if pivot(image)? {
+            return Ok(HostRoot::Above);
         }
+        step(Step::Chroot, || sys::seldom().on(image))?;
+        self.enter_otherwise()
+    }
+
+    /// Where the root is the initramfs, which nothing can be moved away from, it is covered. Where
+    /// nothing was to be moved (`--skip`) it stays around us.
+    #[inline(never)] // packed
+    fn enter_otherwise(self) -> Result<HostRoot, Error<'a>> {
+        let image = self.image;
+        let skipped = sys::skips(Step::PivotRoot);
+        if !self.covers && !skipped {
+            step(Step::MoveRoot, || sys::mount_move(c".", c"/").on(image))?;
+        }
+        step(Step::Chroot, || sys::chroot(c".").on(image))?;
+        Ok(if skipped { HostRoot::Around } else { HostRoot::Beneath })
     }
 }
 
@@ -158,21 +174,14 @@ fn single_name(path: &'static CStr) -> &'static CStr {
     tail(path, "/".len())
 }
 
-enum Pivot {
-    Done,
-    /// By the kernel.
-    Refused,
-    /// By `--skip`.
-    Skipped,
-}
-
-fn pivot(image: &CStr) -> Result<Pivot, Error<'_>> {
+/// Whether it was done: `--skip` may leave it out, and the kernel refuse it.
+fn pivot(image: &CStr) -> Result<bool, Error<'_>> {
     if sys::skips(Step::PivotRoot) {
-        return Ok(Pivot::Skipped);
+        return Ok(false);
     }
     step(Step::PivotRoot, || match sys::pivot_root(c".", c".") {
-        Err(Errno::EINVAL) => Ok(Pivot::Refused),
-        answer => answer.map(|()| Pivot::Done).on(image),
+        Err(Errno::EINVAL) => Ok(false),
+        answer => answer.map(|()| true).on(image),
     })
 }
 
@@ -189,6 +198,7 @@ pub fn leave_host(host: HostRoot) -> Result<(), Error<'static>> {
 }
 
 /// The first demo's root, where there is no mount namespace to mount anything in.
+#[inline(never)] // packed
 pub fn chroot_only(image: &CStr) -> Result<(), Error<'_>> {
     step(Step::Chroot, || {
         sys::chroot(image).on(image)?;
