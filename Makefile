@@ -24,9 +24,9 @@ CODEGEN = -C relocation-model=static $(SMALL)
 # linker merges the ends of strings.
 SMALL = -C llvm-args=-inline-threshold=15 -C llvm-args=-min-jump-table-entries=8 \
     -C llvm-args=-disable-machine-licm -C llvm-args=-split-spill-mode=size -C link-arg=-Wl,-O2
-# What examples/pack wants to see: who calls whom, by name. It leaves all of that behind.
-FOR_PACK = -C strip=none -C link-arg=-Wl,--emit-relocs
+# The linker that packs (examples/pack) leaves the names behind by itself.
 PACK = target/pack
+FOR_PACK = -C strip=none -C linker=$(CURDIR)/$(PACK)
 GENERATE = $(CARGO) run --quiet --locked --example generate --
 GENERATED = target/completions
 SKIPPED = $(CURDIR)/target/skipped-tests
@@ -41,10 +41,10 @@ all: program image ## the two that follow: what plain `make` does
 
 program: ## build ./tinyctr
 	@rootfs/need cargo cc
-	$(CARGO) rustc --release --locked --bin tinyctr -- $(CODEGEN) $(FOR_PACK)
+	@mkdir -p target
 	$(RUSTC) --edition 2024 -O -o $(PACK) examples/pack/main.rs
-	$(PACK) $(RELEASE) $(RELEASE).packed
-	@cmp -s $(RELEASE).packed tinyctr || install -m 755 $(RELEASE).packed tinyctr
+	$(CARGO) rustc --release --locked --bin tinyctr -- $(CODEGEN) $(FOR_PACK)
+	@cmp -s $(RELEASE) tinyctr || install -m 755 $(RELEASE) tinyctr
 
 # The stand-in, where the real one can't be had within a few seconds.
 image: ## build rootfs/trusty, or its stand-in

@@ -400,7 +400,9 @@ fn a_stop_stops_what_the_command_has_started_too() {
         for (signal, stopped) in [(Signal::SIGTSTP, true), (Signal::SIGCONT, false)] {
             talking.send(signal);
             wait_until("all do as one", || {
-                sleepers().iter().all(|pid| (stat(*pid, 0) == "T") == stopped)
+                let mut all = sleepers();
+                all.push(talking.pid()); // a continue before that would come too early
+                all.iter().all(|pid| (stat(*pid, 0) == "T") == stopped)
             });
             assert_eq!(stat(Pid::from_raw(neighbour.id().cast_signed()), 0), "S");
         }

@@ -1,12 +1,13 @@
-//! The last step of the build: `pack FROM TO` packs the code that a plain run does without, which
-//! build.rs had the linker put into one section. Its first part is unpacked again by `sys::seldom`,
-//! all of it by `sys::texts`. The names of sections and symbols, which no kernel reads, are left
-//! behind.
+//! The last step of the build: `-C linker=pack`. It links twice. The first time it sees which
+//! constants nobody needs but the code that a plain run does without; then they come into one
+//! section with that code, where build.rs had the linker put it. And that section it packs. Its
+//! first part is unpacked again by `sys::seldom`, all of it by `sys::texts`. The names of sections
+//! and symbols, which no kernel reads, are left behind.
 //!
 //! It needs nothing but the compiler, so that `make` need not build what the tests need.
 
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, exit};
 use std::{env, fs};
 
 #[path = "../../src/packed/code.rs"]
@@ -45,13 +46,39 @@ const SELDOM_DOORS: [&str; 14] = [
 /// What may be named by anybody, since it is only handed on.
 const HANDED_ON: &str = "9SIGNATURE";
 
+/// In the linker script of build.rs: where constants go.
+const MARKS: [&str; 2] = ["/* seldom */", "/* speaking */"];
+const SCRIPT: &str = "-Wl,-T,";
+
 fn main() {
-    let arguments: Vec<String> = env::args().collect();
-    let [_, from, to] = &arguments[..] else { panic!("pack FROM TO") };
-    let file = fs::read(from).unwrap_or_else(|error| panic!("{from}: {error}"));
-    let packed = Elf(&file).packed();
-    fs::write(to, packed).unwrap_or_else(|error| panic!("{to}: {error}"));
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    let output = arguments.iter().position(|word| word == "-o").map(|at| arguments[at + 1].clone());
+    let output = output.expect("-o FILE");
+    let (map, own_script) = (format!("{output}.map"), format!("{output}.ld"));
+    link(&arguments, &format!("-Wl,-Map={map}"));
+    let read = |path: &str| fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let constants = Elf(&read(&output)).constants(&String::from_utf8_lossy(&read(&map)));
+    let given = arguments.iter_mut().find(|word| word.starts_with(SCRIPT)).expect("a script");
+    let mut script = String::from_utf8(read(&given[SCRIPT.len()..])).expect("our own");
+    for (mark, sections) in MARKS.iter().zip(constants) {
+        let inputs: String = sections.iter().map(|name| format!(" *({name})")).collect();
+        script = script.replace(mark, &inputs);
+    }
+    fs::write(&own_script, script).expect("beside the output");
+    *given = format!("{SCRIPT}{own_script}");
+    link(&arguments, "-Wl,-O2");
+    let packed = Elf(&read(&output)).packed();
+    fs::write(&output, packed).unwrap_or_else(|error| panic!("{output}: {error}"));
+}
+
+/// Has the compiler's own driver link, with names and relocations: who calls whom.
+fn link(arguments: &[String], more: &str) {
+    let driver = env::var("CC").unwrap_or_else(|_| "cc".into());
+    let status = Command::new(&driver).args(arguments).args(["-Wl,--emit-relocs", more]).status();
+    let status = status.unwrap_or_else(|error| panic!("{driver}: {error}"));
+    if !status.success() {
+        exit(1);
+    }
 }
 
 // --- elf(5) --------------------------------------------------------------------------------------
@@ -77,7 +104,6 @@ const SH_ADDR: usize = 16;
 const SH_OFFSET: usize = 24;
 const SH_SIZE: usize = 32;
 const SH_LINK: usize = 40;
-const SH_INFO: usize = 44;
 // ... in a symbol, and in a relocation.
 const SYM: usize = 24;
 const ST_VALUE: usize = 8;
@@ -173,39 +199,104 @@ impl Elf<'_> {
         file
     }
 
-    /// What is packed must not be called before it is unpacked: so nobody names it but itself, and
-    /// the doors; and the first part names the second one as little as anybody else. (Data may:
-    /// nobody else has the tables in which that stands.)
-    fn check_doors(&self, seldom_end: u64, end: u64) {
-        let text = self.section_named(".text");
-        let packed = self.section_named(SECTION);
-        let seldom = self.long(self.section(packed) + SH_ADDR)..seldom_end;
-        let speaking = seldom_end..end;
-        let mut strangers = Vec::new();
+    /// The constants that only packed code names, or other such constants: by the names of their
+    /// input sections, of the first part and of the second. `map` is the linker's.
+    ///
+    /// The linker has left of a reference where it leads, and no more. So what a reference may
+    /// mean by an address is counted as well: the end of what lies before it, and, where the
+    /// instruction has a constant behind it, what lies up to four bytes further.
+    fn constants(&self, map: &str) -> [Vec<String>; 2] {
+        let rodata = self.content_at(self.section_named(".rodata"));
+        let mut inputs: Vec<(Range<u64>, &str, usize)> = Vec::new();
+        for line in map.lines() {
+            let (Some((_, name)), [start, _, size]) = (line.split_once(":("), hex_words(line))
+            else {
+                continue;
+            };
+            let name = name.trim_end_matches(')');
+            if rodata.contains(&start) && name.starts_with(".rodata") {
+                inputs.push((start..start + size, name, NOBODY));
+            }
+        }
+        let packed = self.content_at(self.section_named(SECTION));
+        let seldom_end = self.value_of(SELDOM_END);
+        loop {
+            let before = inputs.clone();
+            for (place, target, span) in self.references() {
+                let user = match place {
+                    _ if packed.contains(&place) => usize::from(place >= seldom_end),
+                    _ if rodata.contains(&place) => {
+                        let holds = |input: &&(Range<u64>, &str, usize)| input.0.contains(&place);
+                        inputs.iter().find(holds).map_or(EVERYBODY, |input| input.2)
+                    }
+                    _ => EVERYBODY,
+                };
+                let may_mean =
+                    |range: &Range<u64>| target <= range.end && target + span >= range.start;
+                for input in inputs.iter_mut().filter(|input| may_mean(&input.0)) {
+                    input.2 = strongest(input.2, user);
+                }
+            }
+            if before == inputs {
+                break;
+            }
+        }
+        let of = |part: usize| {
+            let mine = inputs.iter().filter(|input| input.2 == part);
+            // What is merged has one input for all.
+            let whole =
+                mine.filter(|input| !input.1[1..].contains(".str") && !input.1.contains(".cst"));
+            whole.map(|input| input.1.to_owned()).collect()
+        };
+        [of(0), of(1)]
+    }
+
+    /// Each reference: where it stands, where it leads, and how much further it may.
+    fn references(&self) -> Vec<(u64, u64, u64)> {
+        let mut all = Vec::new();
         for relocations in (0..self.half(E_SHNUM)).map(|number| self.section(number)) {
-            let is_code = [text, packed].contains(&(self.word(relocations + SH_INFO) as usize));
-            if self.word(relocations + SH_TYPE) != SHT_RELA || !is_code {
+            if self.word(relocations + SH_TYPE) != SHT_RELA {
                 continue;
             }
             let symbols = self.section(self.word(relocations + SH_LINK) as usize);
             for at in self.content(relocations).step_by(RELA) {
                 let symbol = self.content(symbols).start + self.word(at + R_SYM) as usize * SYM;
                 let target = self.long(symbol + ST_VALUE).wrapping_add(self.long(at + R_ADDEND));
+                // A distance is counted from the end of the instruction.
                 let is_distance = [R_PC32, R_PLT32].contains(&self.word(at + R_TYPE));
-                // A distance is counted from its own end.
-                let target = target.wrapping_add(if is_distance { 4 } else { 0 });
-                let here = self.long(at);
-                let doors: &[&str] = match target {
-                    _ if speaking.contains(&here) => continue, // then all is unpacked
-                    _ if speaking.contains(&target) => &DOORS,
-                    _ if seldom.contains(&target) && !seldom.contains(&here) => &SELDOM_DOORS,
-                    _ => continue,
-                };
-                let [caller, target] = [here, target].map(|it| self.name_at(symbols, it));
-                let is_door = doors.iter().any(|door| caller.contains(door));
-                if !is_door && !target.contains(HANDED_ON) {
-                    strangers.push((caller, target));
-                }
+                let (further, span) = if is_distance { (4, 4) } else { (0, 0) };
+                all.push((self.long(at), target.wrapping_add(further), span));
+            }
+        }
+        all
+    }
+
+    fn content_at(&self, number: usize) -> Range<u64> {
+        let start = self.long(self.section(number) + SH_ADDR);
+        start..start + self.content(self.section(number)).len() as u64
+    }
+
+    /// What is packed must not be called before it is unpacked: so nobody names it but itself, and
+    /// the doors; and the first part names the second one as little as anybody else. (Data may:
+    /// nobody else has the tables in which that stands.)
+    fn check_doors(&self, seldom_end: u64, end: u64) {
+        let text = self.content_at(self.section_named(".text"));
+        let seldom = self.content_at(self.section_named(SECTION)).start..seldom_end;
+        let speaking = seldom_end..end;
+        let mut strangers = Vec::new();
+        for (here, target, _) in self.references() {
+            if !text.contains(&here) && !seldom.contains(&here) {
+                continue; // data; and in the second part all is unpacked
+            }
+            let doors: &[&str] = match target {
+                _ if speaking.contains(&target) => &DOORS,
+                _ if seldom.contains(&target) && !seldom.contains(&here) => &SELDOM_DOORS,
+                _ => continue,
+            };
+            let [caller, target] = [here, target].map(|it| self.name_at(it));
+            let is_door = doors.iter().any(|door| caller.contains(door));
+            if !is_door && !target.contains(HANDED_ON) {
+                strangers.push((caller, target));
             }
         }
         strangers.dedup();
@@ -222,7 +313,8 @@ impl Elf<'_> {
     }
 
     /// The name of what `address` lies in.
-    fn name_at(&self, symbols: usize, address: u64) -> &str {
+    fn name_at(&self, address: u64) -> &str {
+        let symbols = self.section(self.section_named(".symtab"));
         let names = self.content(self.section(self.word(symbols + SH_LINK) as usize)).start;
         let is_it = |at: &usize| {
             let start = self.long(*at + ST_VALUE);
@@ -231,4 +323,23 @@ impl Elf<'_> {
         let found = self.content(symbols).step_by(SYM).find(is_it);
         found.map_or("?", |at| self.string(names + self.word(at) as usize))
     }
+}
+
+// Who names a constant: the first part of what is packed (0), the second one, or somebody else too.
+const NOBODY: usize = 3;
+const EVERYBODY: usize = 2;
+
+/// Of two, who needs it unpacked: the first part is there with the second one, too.
+fn strongest(one: usize, other: usize) -> usize {
+    match (one, other) {
+        (NOBODY, it) | (it, NOBODY) => it,
+        (EVERYBODY, _) | (_, EVERYBODY) => EVERYBODY,
+        (one, other) => one.min(other),
+    }
+}
+
+/// Of a line of the linker's map: address, load address and size.
+fn hex_words(line: &str) -> [u64; 3] {
+    let mut words = line.split_whitespace().map(|word| u64::from_str_radix(word, 16).unwrap_or(0));
+    [(); 3].map(|()| words.next().unwrap_or(0))
 }
