@@ -109,8 +109,8 @@ impl<'a> Tree<'a> {
     /// Moves what is mounted at `from` onto the directory of that name in the image.
     pub fn place(self, from: &'static CStr) -> Result<(), Fault<'static>> {
         match sys::move_mount(from, self.descriptor, single_name(from)) {
-            // Before Linux 5.2, or under a filter that doesn't know it; nothing there yet; a link or
-            // the like, which the look-up names.
+            // Before Linux 5.2, or a filter that doesn't know it; nothing there yet; a link or the
+            // like, which the look-up names.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::ENOENT | Errno::EINVAL) => {}
             answer => return answer.on(from),
         }
