@@ -235,7 +235,8 @@ pub const FACTS: &[Fact] = &[
 
 const TERMINAL: &str = "made only for a terminal of the container's own, or `--init`";
 
-const HELPER: &str = "every kernel for x86_64 has it; made only where a range of ids is mapped, and for `--net=pasta`";
+const HELPER: &str =
+    "every kernel for x86_64 has it; made only for a range of ids, and for `--net=pasta`";
 
 const CHANGED_IDS: &str =
     "every kernel for x86_64 has it; made only for `-u`, and where a range of ids is mapped";
