@@ -425,9 +425,9 @@ fn can_use_pasta() -> bool {
         && fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok()
 }
 
-/// By whom, and with what: root, who isn't, and root with a user namespace around it.
-const STARTS: [(u32, &[&str]); 3] =
-    [(0, &[]), (12345, &[]), (0, &["--ns", "uts,pid,mnt,ipc,user"])];
+/// By whom, and with what: root, who isn't, root with a user namespace around it, and with an init.
+const STARTS: [(u32, &[&str]); 4] =
+    [(0, &[]), (12345, &[]), (0, &["--ns", "uts,pid,mnt,ipc,user"]), (0, &["--init"])];
 
 #[test]
 fn by_pasta_the_container_reaches_what_the_host_reaches_and_not_the_host_itself() {

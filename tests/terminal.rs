@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::terminal::Terminal;
 use common::{
-    NO_NAMESPACES, binary, can_contain, children, compile, container, copy_of_image, fails, have,
-    image, image_has, is_alive, name, processes_with, require, run, stat, stdout, tempdir, tinyctr,
-    token, wait_until,
+    NEEDS_ROOT, NO_NAMESPACES, binary, can_contain, children, compile, container, copy_of_image,
+    fails, have, image, image_has, is_alive, is_root, name, processes_with, require, run, stat,
+    stdout, tempdir, tinyctr, token, wait_until,
 };
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -62,6 +62,19 @@ fn the_command_leads_a_session_on_it() {
     let words: Vec<&str> = text.split_whitespace().collect();
     let own = "/dev/pts/0";
     assert_eq!(words, ["1", "1", "1", "1", "opened", own, own, own]);
+}
+
+#[test]
+fn it_belongs_to_the_user_that_the_command_runs_as() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let script = "for file in /dev/tty /dev/pts/0 /dev/console; do : <>$file && echo yes; done; \
+        stat -c %u:%g:%a /dev/pts/0";
+    let own_user = "--ns=uts,pid,mnt,ipc,cgroup,user";
+    for options in [&["-u", "65534:100"][..], &["--init", "-u", "65534"], &[own_user, "-u65534"]] {
+        let (code, text) = shown(&mut inside(options, &["sh", "-c", script]));
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!((code, words), (0, vec!["yes", "yes", "yes", "65534:5:620"]), "{options:?}");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use common::{
     NEEDS_ROOT, NO_NAMESPACES, Said, binary, can_contain, can_inject, children, copy,
-    copy_of_image, fails, failure, have, image, is_alive, is_root, isolate, require, run, stdout,
-    strace, tempdir, tinyctr, token, wait_until,
+    copy_of_image, fails, failure, have, image, image_has, is_alive, is_root, isolate, require,
+    run, stdout, strace, tempdir, tinyctr, token, wait_until,
 };
 use nix::sched::CloneFlags;
 use nix::sys::signal::{Signal, kill};
@@ -555,6 +555,61 @@ fn who_changed_his_ids_still_ends_with_tinyctr() {
         kill(tinyctr, Signal::SIGKILL).expect("it is ours");
         wait_until("the container is gone", || !is_alive(inside));
     }
+}
+
+/// So it does when somebody inside changes them, who has a range of them: there is a guard.
+#[test]
+fn who_has_a_range_and_changes_his_ids_ends_with_tinyctr() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(have("newuidmap"), "needs newuidmap(1) (uidmap)");
+    require!(image_has("setpriv"), "needs setpriv in the image");
+    let ordinary = Ordinary::new();
+    ordinary.gives_range();
+    for option in ["--no-tty", "--init"] {
+        let mark = token();
+        let script = "echo up; sleep 1000; : \"$0\"";
+        let words = ["setpriv", "--reuid=1000", "--clear-groups", "sh", "-c", script, &mark];
+        let mut command = ordinary.tinyctr(["-q", option, ordinary.image()]);
+        let running = common::Running::start(command.args(words));
+        kill(running.pid(), Signal::SIGKILL).expect("it is ours");
+        wait_until("nothing is left", || common::processes_with(&mark).is_empty());
+    }
+}
+
+/// Whoever is ignored is not waited for: the kernel forgets how he ended.
+#[test]
+fn a_caller_who_ignores_the_end_of_his_children_has_a_helper_too() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(have("newuidmap"), "needs newuidmap(1) (uidmap)");
+    let ordinary = Ordinary::new();
+    ordinary.gives_range();
+    for option in ["--no-tty", "--init", "--bare"] {
+        let mut command = ordinary.after(
+            "trap '' CHLD;",
+            ["./tinyctr", "-q", option, ordinary.image(), "sh", "-c", LOOK],
+        );
+        let said = run(&mut command);
+        assert!(said.stdout.contains(" 200000 "), "{option}: {said:?}");
+        assert!(option == "--bare" || said.code == Some(0), "{option}: {said:?}");
+    }
+}
+
+/// Our init is that user as well, and what it starts finds his variables.
+#[test]
+fn with_init_the_command_runs_as_the_same_user() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let (_directory, image) = with_users();
+    let script =
+        "id -u; id -G; echo $HOME $USER; sed -n 's/^Uid:\t\\([0-9]*\\).*/\\1/p' /proc/1/status";
+    let said = stdout(
+        tinyctr(["-q", "--init", "-u", "alice", text(&image), "sh", "-c", script]).env_clear(),
+    );
+    assert_eq!(said, "1000\n1001 10 44 50\n/home/alice alice\n1000\n");
+    let failed = fails(&mut tinyctr(["--init", "-u", "nobody-at-all", text(&image), "true"]), 125);
+    assert_eq!(failed.cause, "not in the image's /etc/passwd");
+    let failed =
+        fails(&mut tinyctr(["--init", OWN_USER, "-u", "65536", text(&image), "true"]), 125);
+    assert_eq!(failed.told(), ("become user", "user", "EINVAL (Invalid argument)"));
 }
 
 // --- who forbids user namespaces -----------------------------------------------------------------

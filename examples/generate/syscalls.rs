@@ -178,6 +178,7 @@ pub const FACTS: &[Fact] = &[
         true,
         "only in a container is it asked whose file tinyctr is; then the start fails",
     ),
+    fact("pipe2", "pipe", "2.6.27", true, HELPER),
     fact(
         "pivot_root",
         "pivot_root",
@@ -250,7 +251,8 @@ pub const FACTS: &[Fact] = &[
 
 const TERMINAL: &str = "made only for a terminal of the container's own, or `--init`";
 
-const HELPER: &str = "every kernel for x86_64 has it; made only where a range of ids is mapped";
+const HELPER: &str =
+    "every kernel for x86_64 has it; made only for a range of ids, and for `--net=pasta`";
 
 const CHANGED_IDS: &str =
     "every kernel for x86_64 has it; made only for `-u`, and where a range of ids is mapped";
