@@ -61,7 +61,7 @@ fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), E
     }
     // How long: not longer than our parent.
     if let Some(wire) = plan.wire {
-        skippable(Step::DieWithParent, || lifetime::end_with_parent(wire))?;
+        skippable(Step::DieWithParent, || lifetime::end_with_parent(wire, plan.guarded))?;
     }
     // With what of the caller's: nothing that passes on by itself.
     if plan.privileges.is_some() {

@@ -224,7 +224,8 @@ impl<'a> Error<'a> {
         Some(match (self.step(), errno) {
             (Step::Network, errno) => return experience_of_network(errno),
             (Step::Clone, Errno::EPERM) => packed!(
-                "not root: these namespaces need a user namespace around them (--ns user,...)"
+                "who is not root needs a user namespace around these (--ns user,...); and a filter \
+                 around us may forbid them all"
             ),
             (Step::Clone, Errno::EINVAL) => {
                 packed!("this kernel lacks one of the namespaces (--ns)")

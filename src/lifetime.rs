@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use syscalls::Errno;
 
 use crate::error::{Fault, On};
-use crate::flags::{Events, Map};
-use crate::sys::{self, Poll};
+use crate::flags::Events;
+use crate::sys::{self, Poll, Stack};
 
 /// A socket between two processes of ours; each notices when nobody is at the other end any more.
 #[derive(Clone, Copy)]
@@ -27,10 +27,13 @@ impl Wire {
 
 /// Asks for SIGKILL at the death of our parent, and makes sure that it had not died before: then
 /// the signal would never come. (getppid(2) says nothing here: in a new PID namespace the parent
-/// is always 0.)
-pub fn end_with_parent(wire: Wire) -> Result<(), Fault<'static>> {
+/// is always 0.) Where there is a guard it knows.
+pub fn end_with_parent(wire: Wire, guarded: bool) -> Result<(), Fault<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
     sys::close(wire.parents).on(c"socket")?; // our own copy, an end too
+    if guarded {
+        return Ok(());
+    }
     make_sure(wire)
 }
 
@@ -69,8 +72,7 @@ struct Guarded {
 impl Guard {
     /// To be called before there is a container: afterwards it could change its ids, and we could
     /// be killed, before the guard is there.
-    pub fn begin(page_size: usize, wire: Wire, inlets: [i32; 2]) -> Result<Guard, Fault<'static>> {
-        let (stack, _) = sys::map_memory(page_size, 0, Map::SHARED).on(c"guard")?;
+    pub fn begin(stack: Stack, wire: Wire, inlets: [i32; 2]) -> Result<Guard, Fault<'static>> {
         let guarded = Guarded { wire, inlets, container: AtomicI32::new(0) };
         let (pid, guarded) = sys::clone_beside(stack, guard, guarded).on(c"guard")?;
         Ok(Guard { pid, guarded })

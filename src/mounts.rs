@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::tail;
-use crate::error::{Error, On};
+use crate::error::{Error, Fault, On};
 use crate::flags::{Mnt, MountAttr, Ms};
 use crate::steps::Step;
 use crate::sys::{self, skippable};
@@ -36,10 +36,12 @@ pub struct Mounts {
 
 const DEV: &CStr = c"/dev";
 const PTS: &CStr = c"/dev/pts";
+const CONSOLE: &CStr = c"/dev/console";
 const SHM: &CStr = c"/dev/shm";
 const MQUEUE: &CStr = c"/dev/mqueue";
 const PROC: &CStr = c"/proc";
 const SYS: &CStr = c"/sys";
+const CGROUP: &CStr = c"/sys/fs/cgroup";
 
 /// An empty directory that can't be written to, until something is mounted there (`finish_dev`):
 /// a mask that costs no file system of its own.
@@ -80,30 +82,41 @@ const INERT: Ms = Ms::NOSUID.with(Ms::NODEV).with(Ms::NOEXEC);
 
 /// `/dev`: the devices that every program may expect, terminals and shared memory of its own.
 pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
-    skippable(Step::Dev, || {
-        sys::chdir(DEV).on(DEV)?; // the host's: what can't be made is borrowed from there
-        sys::umask(0);
-        let flags = Ms::NOSUID | Ms::NOEXEC;
-        sys::mount_with(c"tmpfs", DEV, flags, c"mode=755,size=64m").on(DEV)?;
-        for device in &DEVICES {
-            make_device(device, mounts.borrowed).on(device.path)?;
+    skippable(Step::Dev, || fill_dev(mounts, mounts.borrowed))
+}
+
+fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Fault<'static>> {
+    if borrowed || mounts.console.is_some() {
+        sys::chdir(DEV).on(DEV)?; // what can't be made is borrowed from there
+    }
+    sys::umask(0);
+    sys::mount_with(c"tmpfs", DEV, INERT, c"mode=755,size=64m").on(DEV)?;
+    for device in &DEVICES {
+        match make_device(device, borrowed) {
+            // No CAP_MKNOD, or a cgroup of devices around us: once more, with those of the host.
+            Err(Errno::EPERM) if !borrowed => {
+                sys::umount2(DEV, Mnt::DETACH).on(DEV)?;
+                return fill_dev(mounts, true);
+            }
+            answer => answer.on(device.path)?,
         }
-        for &[target, link] in &LINKS {
-            sys::symlinkat(target, link).on(link)?;
-        }
-        for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
-            sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
-        }
-        let console = c"/dev/console";
-        if mounts.has_console {
-            sys::make_file(sys::AT_FDCWD, console, 0o600).on(console)?;
-        }
-        if let Some(terminal) = mounts.console {
-            let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
-            sys::mount_bind(name, console, Ms::empty()).on(console)?;
-        }
-        no_more_devices(mounts.borrowed).on(DEV)
-    })
+    }
+    for &[target, link] in &LINKS {
+        sys::symlinkat(target, link).on(link)?;
+    }
+    for (directory, mode) in [(PTS, 0o755), (SHM, 0o1777), (MQUEUE, 0o755)] {
+        sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
+    }
+    if mounts.has_console {
+        sys::make_file(sys::AT_FDCWD, CONSOLE, 0o600).on(CONSOLE)?;
+    }
+    if let Some(terminal) = mounts.console {
+        let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
+        sys::mount_bind(name, CONSOLE, Ms::empty()).on(CONSOLE)?;
+    }
+    // The same file system, by a mount that may be written to, and has no devices.
+    sys::mount_bind(SHM, SHM, Ms::empty()).on(SHM)?;
+    no_more_devices(borrowed, mounts.console.is_some()).on(DEV)
 }
 
 /// What is in `/dev` but no device, once its empty directories have served as masks.
@@ -115,9 +128,6 @@ pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
             mounted => mounted,
         }
         .on(PTS)?;
-        // The same file system, by a mount that may be written to, and has no devices.
-        sys::mount_bind(SHM, SHM, Ms::empty()).on(SHM)?;
-        sys::mount_flags(SHM, INERT).on(SHM)?;
         if mounts.own_ipc {
             sys::mount_new(c"mqueue", MQUEUE, INERT).on(MQUEUE)?;
         }
@@ -128,25 +138,27 @@ pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
 /// Devices work in `/dev` and nowhere else: so nobody may make one there, as root could; and
 /// nobody may change the mode of one that is the host's own. To write to a device is no change of
 /// its file system.
-fn no_more_devices(borrowed: bool) -> Result<(), Errno> {
-    match sys::mount_setattr(DEV, MountAttr::RDONLY) {
-        Err(Errno::ENOSYS) => {
-            sys::seldom()?;
-            no_more_devices_each(borrowed)
+fn no_more_devices(borrowed: bool, console: bool) -> Result<(), Errno> {
+    if borrowed || console {
+        match sys::mount_setattr(DEV, MountAttr::RDONLY) {
+            Err(Errno::ENOSYS) => {
+                // Before Linux 5.12: one by one.
+                for device in DEVICES.iter().filter(|_| borrowed) {
+                    sys::mount_flags(device.path, SEALED)?;
+                }
+                if console {
+                    sys::mount_flags(CONSOLE, SEALED)?;
+                }
+            }
+            answer => answer?, // and what is in shared memory, which is put right below
         }
-        answer => answer,
+        sys::mount_flags(SHM, INERT)?;
     }
+    sys::mount_flags(DEV, SEALED)
 }
 
-/// Before Linux 5.12: one by one.
-#[inline(never)] // packed
-fn no_more_devices_each(borrowed: bool) -> Result<(), Errno> {
-    let flags = Ms::NOSUID | Ms::NOEXEC | Ms::RDONLY;
-    for device in DEVICES.iter().filter(|_| borrowed) {
-        sys::mount_flags(device.path, flags)?;
-    }
-    sys::mount_flags(DEV, flags)
-}
+/// `/dev` itself.
+const SEALED: Ms = Ms::NOSUID.with(Ms::NOEXEC).with(Ms::RDONLY);
 
 /// [devpts(5)](https://www.kernel.org/doc/html/latest/filesystems/devpts.html): an instance of its
 /// own since Linux 4.7, before that by `newinstance`. Group 5 is `tty` wherever there is one.
@@ -155,14 +167,12 @@ const TERMINALS_OF_ONE: &CStr = c"newinstance,ptmxmode=0666,mode=0620";
 
 /// A node where we may make one, else the host's own bound to an empty file.
 fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
-    if !borrowed {
-        match sys::mknodat(device.path, 0o666, device.number) {
-            Err(Errno::EPERM) => {} // no CAP_MKNOD, or a cgroup of devices around us
-            answer => return answer,
-        }
+    if borrowed {
+        sys::make_file(sys::AT_FDCWD, device.path, 0o666)?;
+        sys::mount_bind(device.name, device.path, Ms::empty())
+    } else {
+        sys::mknodat(device.path, 0o666, device.number)
     }
-    sys::make_file(sys::AT_FDCWD, device.path, 0o666)?;
-    sys::mount_bind(device.name, device.path, Ms::empty())
 }
 
 /// `/proc`: what ps reads, the processes of this PID namespace.
@@ -181,14 +191,13 @@ pub fn make_sys(mounts: &Mounts) -> Result<(), Error<'static>> {
             Err(Errno::ENOENT) => return Ok(()),
             answer => answer.on(SYS)?,
         }
-        let cgroup = c"/sys/fs/cgroup";
         if !mounts.own_cgroup {
             return Ok(());
         }
-        match sys::mount_new(c"cgroup2", cgroup, flags) {
+        match sys::mount_new(c"cgroup2", CGROUP, flags) {
             // A kernel without it, or without control groups at all: an empty directory stays.
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(()),
-            answer => answer.on(cgroup),
+            answer => answer.on(CGROUP),
         }
     })
 }
@@ -205,12 +214,15 @@ fn new_sys(flags: Ms) -> Result<(), Errno> {
     mounted
 }
 
-/// The host's `/sys`, all of it read-only; or, before Linux 5.12, an empty directory.
+/// The host's `/sys`, all of it read-only; or, before Linux 5.12, an empty directory. The host's
+/// control groups are covered: where they are v2, ours are the same file system, which the kernel
+/// refuses to mount on itself (EBUSY).
 fn borrow_sys() -> Result<(), Errno> {
     sys::mount_bind(SYS, SYS, Ms::REC)?;
     let inert = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     match sys::mount_setattr(SYS, inert) {
         Err(Errno::ENOSYS) => sys::mount_bind(NOTHING, SYS, Ms::empty()),
+        Ok(()) => where_there(sys::mount_bind(NOTHING, CGROUP, Ms::empty())),
         answer => answer,
     }
 }

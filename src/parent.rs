@@ -182,7 +182,7 @@ fn container<'a>(
     if matches!(options.network, Network::Named | Network::Pasta) {
         prepare_network(options, process, &mut pasta)?;
     }
-    let (plan, stack) = Plan::new(options, image, process)?;
+    let (plan, stack, guards_stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
     if banner {
@@ -198,11 +198,11 @@ fn container<'a>(
     };
     let ignored = if options.bare { 0 } else { step(Step::HoldSignals, signals::hold)? };
     let mut guard = None;
-    if let (true, Some(wire)) = (plan.guarded, plan.wire) {
+    if let (true, Some(wire), Some(stack)) = (plan.guarded, plan.wire, guards_stack) {
         skippable(Step::Guard, || {
             let helpers = [plan.helper.as_ref(), pasta.as_ref()];
             let inlets = helpers.map(|helper| helper.map_or(-1, Helper::inlet));
-            guard = Some(Guard::begin(plan.page_size, wire, inlets)?);
+            guard = Some(Guard::begin(stack, wire, inlets)?);
             Ok(())
         })?;
     }

@@ -85,7 +85,7 @@ impl<'a> Plan<'a> {
         options: &Options<'static>,
         image: &'a CStr,
         process: &Process,
-    ) -> Result<(Plan<'a>, Stack), Error<'a>> {
+    ) -> Result<(Plan<'a>, Stack, Option<Stack>), Error<'a>> {
         let namespaces = namespaces(options, process);
         let root = match image::kind(options.image) {
             image::Kind::Host => Root::Host,
@@ -97,8 +97,14 @@ impl<'a> Plan<'a> {
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
         let size = pointers + path.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
         let size = size + if options.user.is_some() { ids::ROOM } else { 0 };
+        // An init has nothing in common with us, and a guard has.
+        let may_be_guarded = !options.bare && !options.init;
+        let (sharing, guards) =
+            if may_be_guarded { (Map::SHARED, sys::STACK_SIZE) } else { (Map::PRIVATE, 0) };
+        let size = size + guards;
         let (stack, mut arena) =
-            step(Step::Memory, || sys::map_memory(process.page_size, size, Map::PRIVATE).on(c""))?;
+            step(Step::Memory, || sys::map_memory(process.page_size, size, sharing).on(c""))?;
+        let guards_stack = if may_be_guarded { arena.stack() } else { None };
         let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
         let environment = environment(options, process, &mut arena).ok_or(too_small)?;
         let programs = path.programs(&mut arena).ok_or(too_small)?;
@@ -132,8 +138,7 @@ impl<'a> Plan<'a> {
                 None
             },
             guarded: has_ids
-                && !options.bare
-                && !options.init
+                && may_be_guarded
                 && privileges.as_ref().is_none_or(Privileges::may_change_ids),
             privileges,
             user: match options.user {
@@ -151,7 +156,7 @@ impl<'a> Plan<'a> {
             init: options.init,
             page_size: process.page_size,
         };
-        Ok((plan, stack))
+        Ok((plan, stack, guards_stack))
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Relay<'a> {
     screen: Option<i32>,
     /// The other side of the container's terminal.
     master: i32,
+    /// The container's side.
+    slave: i32,
     ways: [Way; 2],
     is_raw: bool,
 }
@@ -41,13 +43,14 @@ impl<'a> Relay<'a> {
     pub fn new(user: &'a Terminal, master: i32) -> Relay<'a> {
         // As long as somebody has the container's side open the master has no end: a command may
         // close its terminal, and open it again. (Before Linux 4.13 it may not: this fails.)
-        let _kept = sys::ioctl_tiocgptpeer(master);
+        let slave = sys::ioctl_tiocgptpeer(master).unwrap_or(NOBODY);
         let open = |order| user.first_of(order).map_or(NOBODY, reopened);
         let (keyboard, screen) = (open([0, 2, 1]), open([1, 2, 0]));
         Relay {
             user,
             screen: (screen != NOBODY).then_some(screen),
             master,
+            slave,
             ways: [Way::new(keyboard, master), Way::new(master, screen)],
             is_raw: false,
         }
@@ -110,6 +113,10 @@ impl<'a> Relay<'a> {
         let [keys, _] = &self.ways;
         let typed = keys.buffer.get(keys.written..keys.start)?;
         let signal = terminal::signal_of(&sys::ioctl_tcgets(self.master).ok()?, typed)?;
+        // The kernel takes in what is typed by and by, but at once where somebody asks for it
+        // (drivers/tty/n_tty.c, n_tty_poll): from here on the signal has been sent.
+        let events = Events::IN.bits() as i16;
+        sys::ppoll(&mut [Poll { fd: self.slave, events, revents: 0 }], Some(&[0; 2])).ok()?;
         (sys::ioctl_tiocgpgrp(self.master) == Ok(leader)).then_some(signal)
     }
 

@@ -248,7 +248,7 @@ fn mount(line: &mut Buffer, call: &Call) {
     } else if has(Ms::PRIVATE) {
         line.push("mount --make-rprivate");
     } else if has(Ms::REMOUNT) {
-        push_chosen(line.push("mount -o remount,bind,rw"), flags, OPTIONS);
+        push_chosen(line.push("mount -o remount,bind,rw,dev"), flags, OPTIONS);
     } else {
         line.push(match (has(Ms::BIND), has(Ms::REC)) {
             (true, true) => "mount --rbind ",

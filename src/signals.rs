@@ -61,7 +61,10 @@ const fn set_of(signals: &[i32]) -> SignalSet {
 /// ignored: the command gets none of that by us (nohup(1) ignores SIGHUP).
 #[inline(never)] // a large frame, and not on the way to the wait
 pub fn hold() -> Result<SignalSet, Fault<'static>> {
-    let known = masks(c"/proc/self/status");
+    let mut text = [0; STATUS];
+    // Not closed: the child has no use for it, and we have no other for its number.
+    let known =
+        open(c"/proc/self/status").and_then(|file| sys::read(file, &mut text)).ok().and_then(masks);
     let ignored = sys::ignored_by_caller(known.map_or(0, |masks| masks.ignored));
     // Without /proc all of them are reset: whether anybody ignored them is not known then.
     let reset = if known.is_some() { ignored } else { !UNCHANGEABLE };
@@ -103,24 +106,35 @@ pub fn is_deadly(signal: i32) -> bool {
 /// What a process does about signals.
 #[derive(Clone, Copy)]
 struct Masks {
+    pending: SignalSet,
     blocked: SignalSet,
     ignored: SignalSet,
     caught: SignalSet,
+    /// It waits for something, and can be woken: not for a child's execve, say (vfork(2)).
+    sleeps: bool,
 }
 
-/// Of a `/proc/PID/status`, proc_pid_status(5). `None` where that can't be read.
-fn masks(path: &CStr) -> Option<Masks> {
-    let mut text = [0; 4096];
-    let text = start_of(path, &mut text)?;
-    // "SigBlk:\t0123456789abcdef\nSigIgn:\t...\nSigCgt:\t..."
-    let start = text.windows(7).position(|word| word == b"SigBlk:")?;
-    let line = "SigBlk:\t0123456789abcdef\n".len();
-    let mask = |number: usize| Some(hex(text.get(start + number * line + 8..)?));
-    Some(Masks { blocked: mask(0)?, ignored: mask(1)?, caught: mask(2)? })
+/// A `/proc/PID/status`, proc_pid_status(5), is no longer.
+const STATUS: usize = 4096;
+
+/// `None` where it has none.
+fn masks(status: &[u8]) -> Option<Masks> {
+    // "ShdPnd:\t0123456789abcdef\nSigBlk:\t...\nSigIgn:\t...\nSigCgt:\t..."
+    let start = status.windows(7).position(|word| word == b"ShdPnd:")?;
+    let line = "ShdPnd:\t0123456789abcdef\n".len();
+    let mask = |number: usize| Some(hex(status.get(start + number * line + 8..)?));
+    let sleeps = status.windows(8).any(|word| word == b"State:\tS");
+    let (pending, blocked, ignored, caught) = (mask(0)?, mask(1)?, mask(2)?, mask(3)?);
+    Some(Masks { pending, blocked, ignored, caught, sleeps })
 }
 
+fn open(path: &CStr) -> Result<i32, Errno> {
+    sys::openat(sys::AT_FDCWD, path, O::CLOEXEC)
+}
+
+#[inline(never)] // packed
 fn start_of<'a>(path: &CStr, text: &'a mut [u8]) -> Option<&'a [u8]> {
-    let file = sys::openat(sys::AT_FDCWD, path, O::CLOEXEC).ok()?;
+    let file = open(path).ok()?;
     let read = sys::read(file, text).ok();
     sys::close(file).ok()?;
     read
@@ -135,20 +149,31 @@ fn hex(text: &[u8]) -> u64 {
 /// Whether `signal` would end an ordinary process where PID 1 is spared (hazard 2).
 #[inline(never)] // packed
 pub fn is_spared(pid: i32, signal: i32) -> bool {
-    let mut path = Line::<32>::new();
-    for _ in 0..10 {
-        let Some(masks) = masks(of_process(&mut path, pid, "/status\0")) else { return false };
-        if (HARMLESS | masks.ignored | masks.caught) & signal_bit(signal) != 0 {
+    let (mut path, mut text) = (Line::<32>::new(), [0; STATUS]);
+    let (mut looks, mut asleep) = (0, 0);
+    while looks < LOOKS && asleep < LOOKS_ASLEEP {
+        let status = start_of(of_process(&mut path, pid, "/status\0"), &mut text);
+        let Some(masks) = status.and_then(masks) else { return false };
+        let caught = masks.caught & !masks.pending;
+        if (HARMLESS | masks.ignored | caught) & signal_bit(signal) != 0 {
             return false;
         }
-        if masks.blocked & signal_bit(signal) == 0 {
+        if (masks.blocked | masks.caught) & signal_bit(signal) == 0 {
             return awaited(pid, &mut path).unwrap_or(0) & signal_bit(signal) == 0;
         }
-        // Blocked for a moment, as around a fork; or by somebody who reads it (signalfd(2)).
+        // Blocked for a moment, as around a fork; or by somebody who reads it (signalfd(2)). Or
+        // its handler has not run yet: after an execve, which may be under way, there is none.
         sys::sleep_a_little();
+        looks += 1;
+        asleep += u32::from(masks.sleeps);
     }
     false
 }
+
+/// Who blocks a signal whenever it is looked at reads it. A shell that does nothing but start
+/// programs blocks it most of the time, and then it is the kernel that makes it wait.
+const LOOKS: u32 = 200;
+const LOOKS_ASLEEP: u32 = 10;
 
 /// The signals that a process waits for, sigwait(3). Meanwhile they look as if they were not
 /// blocked.
@@ -158,7 +183,7 @@ fn awaited(pid: i32, path: &mut Buffer) -> Option<SignalSet> {
     // "128 0x7ffd0123 ...": number and arguments, proc_pid_syscall(5).
     const { assert!(Sysno::rt_sigtimedwait as u32 == 128) };
     let set = hex(text.strip_prefix(b"128 0x")?);
-    let memory = sys::openat(sys::AT_FDCWD, of_process(path, pid, "/mem\0"), O::CLOEXEC).ok()?;
+    let memory = open(of_process(path, pid, "/mem\0")).ok()?;
     let awaited = sys::read_word(memory, set as usize).ok();
     sys::close(memory).ok()?;
     awaited

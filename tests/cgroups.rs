@@ -7,7 +7,6 @@ mod common;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,9 +15,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::tracer;
+use common::vm::{self, Initramfs};
 use common::{
-    Running, binary, can_contain, fails, have, image, is_root, isolate, require, run, skip, stdout,
-    tempdir, tinyctr, wait_until,
+    Running, can_contain, fails, have, image, is_root, isolate, require, run, skip, stdout,
+    tinyctr, wait_until,
 };
 use nix::mount::{MntFlags, umount2};
 use nix::sched::CloneFlags;
@@ -466,22 +466,23 @@ busybox poweroff -f
 
 #[test]
 fn on_a_machine_with_v2_alone_the_limits_hold_and_nothing_is_left() {
-    let vm = std::env::var_os("TINYCTR_VM").map(PathBuf::from);
-    require!(vm.is_some(), "needs TINYCTR_VM, which tests/get-vm makes");
-    require!(have("busybox"), "needs busybox (static)");
-    let console = boot(&vm.expect("it is set")).replace('\r', "");
-    let said = |name: &str| -> &str {
-        let start = console.find(&format!("<{name}>")).unwrap_or_else(|| panic!("{console}"));
-        let rest = &console[start..];
-        &rest[..rest.find("</>").unwrap_or_else(|| panic!("{console}"))]
-    };
+    let vm = vm::directory();
+    require!(vm.is_some(), vm::NO_VM);
+    require!(have("busybox"), vm::NO_BUSYBOX);
+    let machine = Initramfs::new(INIT, "bin");
+    for place in ["proc", "sys", "dev"] {
+        machine.make_directory(place);
+    }
+    let console = machine.boot(&vm.expect("it is set"), "512", "cgroup_no_v1=all PATH=/bin");
+    let said = |name: &str| console.said(name);
+    let console = &console.0;
     for place in ["root", "beside"] {
         for line in ["67108864\n", "\n1\n", "\n50000 100000\n", "\n20\n"] {
             assert!(said(place).contains(line), "{line:?}: {console}");
         }
     }
     for place in ["gone", "gone-too", "swept", "gone-beside", "gone-alone"] {
-        assert_eq!(said(place), format!("<{place}>\nstatus 0\n"), "{console}");
+        assert_eq!(said(place), "status 0\n", "{place}: {console}");
     }
     assert!(said("inside").contains("\n0::/\n"), "{console}");
     for hog in ["hog", "group"] {
@@ -493,29 +494,6 @@ fn on_a_machine_with_v2_alone_the_limits_hold_and_nothing_is_left() {
     // Nothing but ourselves is in that hierarchy: there is no place beside us.
     let alone = "tinyctr: set limits: pids: EBUSY (Device or resource busy)";
     assert!(said("alone").contains(alone), "{console}");
-}
-
-/// Boots, and returns what the serial console said.
-fn boot(vm: &Path) -> String {
-    let directory = tempdir();
-    let root = directory.path().join("root");
-    for place in ["proc", "sys", "dev", "bin"] {
-        fs::create_dir_all(root.join(place)).expect("a place");
-    }
-    fs::write(root.join("init"), INIT).expect("it can be written");
-    fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755)).expect("ours");
-    fs::copy(binary(), root.join("bin/tinyctr")).expect("the program");
-    let busybox = run(Command::new("sh").args(["-c", "command -v busybox"])).stdout;
-    fs::copy(busybox.trim(), root.join("bin/busybox")).expect("it was just found");
-    let initramfs = directory.path().join("initramfs");
-    let pack = r#"cd "$1" && find . | busybox cpio -o -H newc 2>/dev/null > "$2""#;
-    let packed = run(Command::new("sh").args(["-c", pack, "sh"]).args([&root, &initramfs]));
-    assert_eq!(packed.code, Some(0), "{}", packed.stderr);
-    let mut qemu = Command::new(vm.join("qemu"));
-    qemu.args(["-accel", "tcg", "-m", "512", "-nographic", "-no-reboot", "-kernel"]);
-    qemu.arg(vm.join("vmlinuz")).arg("-initrd").arg(&initramfs);
-    qemu.args(["-append", "console=ttyS0 quiet panic=-1 cgroup_no_v1=all PATH=/bin"]);
-    run(qemu.stdin(Stdio::null())).stdout
 }
 
 /// What a tinyctr that was killed can't remove any more, the next one does.

@@ -5,14 +5,15 @@ mod common;
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::terminal::Terminal;
 use common::{
-    NEEDS_ROOT, NO_NAMESPACES, binary, can_contain, children, compile, container, copy_of_image,
-    fails, have, image, image_has, is_alive, is_root, name, processes_with, require, run, stat,
-    stdout, tempdir, tinyctr, token, wait_until,
+    NEEDS_ROOT, NO_NAMESPACES, NO_STRACE, binary, can_contain, can_inject, children, compile,
+    container, copy_of_image, fails, have, image, image_has, is_alive, is_root, name,
+    processes_with, require, run, stat, stdout, strace, tempdir, tinyctr, token, wait_until,
 };
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -149,6 +150,25 @@ fn the_kernels_signals_reach_the_foreground_only() {
     assert!(jobs.contains("Running") && !jobs.contains("behind got it"), "{jobs}");
     terminal.send("kill %1; exit\n");
     terminal.end();
+}
+
+/// dash catches SIGINT; what comes when its execve has begun finds nobody to catch it.
+#[test]
+fn an_interrupt_that_is_typed_while_the_command_becomes_another_ends_it() {
+    require!(can_contain(), NO_NAMESPACES);
+    require!(can_inject(), NO_STRACE);
+    // The second execve of a process is the shell's, and takes its time.
+    let delay = "inject=execve:delay_enter=50000:when=2";
+    for _ in 0..3 {
+        let mut command = strace(["-e", "trace=execve", "-e", delay], Path::new("/dev/null"));
+        command.arg(binary()).args(["-q", "-t"]).arg(image());
+        command.args(["/bin/sh", "-c", "echo up; exec /bin/sleep 30"]);
+        let mut terminal = Terminal::new();
+        terminal.start(&mut command);
+        terminal.expect("up\r\n");
+        terminal.send([3]);
+        assert_eq!(terminal.end(), 130);
+    }
 }
 
 /// The kernel spares a PID 1 what it does nothing about, that which is typed included.

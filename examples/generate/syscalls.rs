@@ -46,7 +46,13 @@ pub const FACTS: &[Fact] = &[
         "every kernel for x86_64 has it; asked only where capset says that there is less",
     ),
     fact("capset", "capget", "2.2", false, ALWAYS),
-    fact("chdir", "chdir", "1.0", false, ALWAYS),
+    fact(
+        "chdir",
+        "chdir",
+        "1.0",
+        true,
+        "every kernel for x86_64 has it; with the defaults only an ordinary user's start needs it",
+    ),
     fact("chroot", "chroot", "1.0", false, ALWAYS),
     fact(
         "clone",

@@ -186,7 +186,9 @@ mod tests {
         }
 
         #[test]
-        fn all_code_comes_back(code in vec(prop_oneof![any::<u8>(), Just(0xe8)], 0..200)) {
+        fn all_code_comes_back(
+            code in vec(prop_oneof![any::<u8>(), Just(0xe8), Just(0x0f), Just(0x84)], 0..200)
+        ) {
             let mut turned = code.clone();
             code::turn_calls(&mut turned, 0x20_0000, true);
             let mut back = unpacked(&pack::pack(&turned, CODE), code.len(), CODE);

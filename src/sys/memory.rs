@@ -1,7 +1,7 @@
 //! The one piece of memory that tinyctr asks the kernel for:
 //!
 //! ```text
-//! lowest  guard page | child's stack ............ | strings and arrays of the plan  highest
+//! lowest  guard page | child's stack ... | strings and arrays of the plan | guard's stack  highest
 //! ```
 //!
 //! The child's stack grows down, towards the guard: an overflow ends it with SIGSEGV, where it
@@ -20,7 +20,7 @@ use crate::packed::code::turn_calls;
 use crate::packed::{Opinions, Texts, model};
 
 /// Pages are made when they are touched, so this is the limit, not the cost.
-const STACK_SIZE: usize = 64 * 1024;
+pub const STACK_SIZE: usize = 64 * 1024;
 
 /// Of the arena's start, and so of the stack's top: enough for both.
 const ALIGNMENT: usize = 16;
@@ -67,6 +67,15 @@ impl Arena {
         let start = self.take(count.checked_mul(size_of::<Element>())?, align_of::<Element>())?;
         // SAFETY: as in `bytes`; it is aligned, and all zero is `None`.
         Some(unsafe { slice::from_raw_parts_mut(start.cast(), count) })
+    }
+
+    /// A stack at its end, for who needs little of it; `None` where the arena is used up.
+    pub fn stack(&mut self) -> Option<Stack> {
+        let rest = self.left.checked_sub(STACK_SIZE)?;
+        // SAFETY: the end of the mapping, or of what is left of it.
+        let top = unsafe { self.next.add(self.left) };
+        self.left = rest;
+        Some(Stack { top })
     }
 
     fn take(&mut self, size: usize, align: usize) -> Option<*mut u8> {
@@ -289,6 +298,16 @@ mod tests {
         assert_eq!(strings.as_ptr() as usize % align_of::<usize>(), 0);
         assert!(arena.bytes(41).is_none(), "8 + 16 are used, 40 are left");
         assert_eq!(arena.bytes(40).expect("the rest").iter().max(), Some(&0));
+    }
+
+    #[test]
+    fn a_stack_is_taken_from_the_end_and_never_twice() {
+        let (_stack, mut arena) = map_memory(4096, STACK_SIZE + 64, Map::SHARED).expect("memory");
+        let first = arena.bytes(1).expect("it is empty").as_ptr() as usize;
+        let end = first + STACK_SIZE + 64;
+        assert_eq!(arena.stack().expect("there is one").top() as usize, end);
+        assert!(arena.stack().is_none());
+        assert!(arena.bytes(63).is_some() && arena.bytes(1).is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod terminal;
 pub mod tracer;
+pub mod vm;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -243,14 +244,14 @@ pub fn run(command: &mut Command) -> Said {
 /// `Command::output`, with a deadline.
 pub fn output(command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    finish(child.expect("the command starts"), &format!("{command:?}"))
+    finish(child.expect("the command starts"), &format!("{command:?}"), DEADLINE)
 }
 
-fn finish(child: Child, what: &str) -> Output {
+fn finish(child: Child, what: &str, deadline: Duration) -> Output {
     let pid = Pid::from_raw(child.id().cast_signed());
     let (sender, receiver) = channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    match receiver.recv_timeout(DEADLINE) {
+    match receiver.recv_timeout(deadline) {
         Ok(output) => output.expect("what it says can be read"),
         Err(RecvTimeoutError::Timeout) => {
             kill(pid, Signal::SIGKILL).expect("it is ours, and not waited for yet");
@@ -362,7 +363,7 @@ impl Running {
         drop(self.stdin.take());
         let mut text = String::new();
         self.stdout.read_to_string(&mut text).expect("it is text");
-        let ended = finish(self.tinyctr.take().expect("it runs"), "the container");
+        let ended = finish(self.tinyctr.take().expect("it runs"), "the container", DEADLINE);
         Said {
             code: ended.status.code(),
             signal: ended.status.signal(),
