@@ -26,7 +26,7 @@ SMALL = -C llvm-args=-inline-threshold=15 -C llvm-args=-min-jump-table-entries=8
     -C llvm-args=-disable-machine-licm -C llvm-args=-split-spill-mode=size -C link-arg=-Wl,-O2
 # The linker that packs (examples/pack) leaves the names behind by itself.
 PACK = target/pack
-FOR_PACK = -C strip=none -C linker=$(CURDIR)/$(PACK)
+FOR_PACK = -C strip=none -C linker='$(CURDIR)/$(PACK)'
 GENERATE = $(CARGO) run --quiet --locked --example generate --
 GENERATED = target/completions
 SKIPPED = $(CURDIR)/target/skipped-tests

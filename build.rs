@@ -28,7 +28,7 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 52] = [
+const SELDOM: [&str; 51] = [
     "cgroup",
     "init",
     "relay",
@@ -54,7 +54,6 @@ const SELDOM: [&str; 52] = [
     "plan::look_for",
     "signals::awaited",
     "signals::is_spared",
-    "signals::each_process",
     "signals::of_process",
     "signals::send_to_others",
     "signals::start_of",
@@ -77,7 +76,7 @@ const SELDOM: [&str; 52] = [
     "sys::terminal::ioctl_tiocsctty",
     "sys::terminal::ioctl_tiocsptlck",
     "sys::terminal::ioctl_tiocswinsz",
-    "terminal::Terminal::was_another_jobs",
+    "terminal::Terminal::come_to_the_front",
     "terminal::raw",
     "terminal::signal_of",
     "terminal::take",

@@ -26,7 +26,7 @@ use syscalls::Errno;
 use crate::arch::{ThinCStr, tail};
 use crate::buf::Line;
 use crate::error::{Fault, On};
-use crate::flags::{Clone, O, directory_entries};
+use crate::flags::{Clone, O};
 use crate::sys;
 
 /// What is written to a file of the new cgroup.
@@ -285,23 +285,21 @@ impl Place {
 /// holds. What can't be removed is left to somebody who can.
 #[inline(never)] // a large frame
 fn sweep(parent: i32, prefix: &[u8]) {
-    let mut entries = [0; 1024];
-    while let Ok(filled @ 1..) = sys::getdents64(parent, &mut entries) {
-        for entry in directory_entries(entries.get(..filled).unwrap_or(&[])) {
-            let mut name = Line::<256>::new();
-            let name = name.push(entry).push("\0").as_cstr().unwrap_or(c"");
-            // Neither `.` nor `..`; and most entries are files.
-            if entry.starts_with(prefix)
-                && !entry.starts_with(b".")
-                && let Ok(cgroup) = sys::openat(parent, name, DIRECTORY)
-            {
-                if sys::flock(cgroup).is_ok() {
-                    let _left_to_others = remove(parent, name, cgroup);
-                }
-                let _closed = sys::close(cgroup);
+    let _left_to_others = sys::each_entry(parent, &mut |entry| {
+        let mut name = Line::<256>::new();
+        let name = name.push(entry).push("\0").as_cstr().unwrap_or(c"");
+        // Neither `.` nor `..`; and most entries are files.
+        if entry.starts_with(prefix)
+            && !entry.starts_with(b".")
+            && let Ok(cgroup) = sys::openat(parent, name, DIRECTORY)
+        {
+            if sys::flock(cgroup).is_ok() {
+                let _left_to_others = remove(parent, name, cgroup);
             }
+            let _closed = sys::close(cgroup);
         }
-    }
+        Ok(())
+    });
 }
 
 /// Removes a cgroup, and with it those that were made in it. Whoever is still in there is killed:

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::error::{Fault, On};
-use crate::flags::{O, directory_entries, number};
+use crate::flags::{O, number};
 use crate::sys;
 
 const OWN: &CStr = c"/proc/self/fd";
@@ -52,26 +52,17 @@ fn close_all_but(spared: Option<i32>) -> Result<(), Errno> {
 fn close_listed(spared: Option<i32>) -> Result<(), Fault<'static>> {
     let is_spared = |fd| sys::is_watchers(fd) || spared == Some(fd);
     let directory = sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).on(OWN)?;
-    let mut entries = [0; 1024];
-    loop {
-        let filled = sys::getdents64(directory, &mut entries).on(OWN)?;
-        if filled == 0 {
-            return sys::close(directory).on(OWN);
-        }
-        for name in directory_entries(entries.get(..filled).unwrap_or(&[])) {
-            match number(name) {
-                Some(fd) if fd > sys::STDERR && fd != directory && !is_spared(fd) => {
-                    sys::close(fd).on(OWN)?;
-                }
-                _ => {} // `.`, `..`, the three standard ones, and the list itself
-            }
-        }
-    }
+    let mut close = |name: &[u8]| match number(name) {
+        Some(fd) if fd > sys::STDERR && fd != directory && !is_spared(fd) => sys::close(fd),
+        _ => Ok(()), // `.`, `..`, the three standard ones, and the list itself
+    };
+    sys::each_entry(directory, &mut close).and_then(|()| sys::close(directory)).on(OWN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::directory_entries;
 
     #[test]
     fn records_are_read_by_their_own_length() {
@@ -92,9 +83,12 @@ mod tests {
     fn the_kernels_own_list_is_understood() {
         let directory =
             sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).expect("/proc is mounted");
-        let mut entries = [0; 1024];
-        let filled = sys::getdents64(directory, &mut entries).expect("it is a directory");
-        let fds: Vec<_> = directory_entries(&entries[..filled]).filter_map(number).collect();
+        let mut fds = Vec::new();
+        let mut list = |name: &[u8]| {
+            fds.extend(number(name));
+            Ok(())
+        };
+        sys::each_entry(directory, &mut list).expect("it is a directory");
         assert!(fds.contains(&directory), "{fds:?}");
         sys::close(directory).expect("it was open");
     }

@@ -72,7 +72,7 @@ impl Guard {
 
     /// The container is gone, and so goes its guard.
     pub fn end(self) -> Result<(), Fault<'static>> {
-        sys::kill_helper(self.pid, libc::SIGKILL).on(c"guard")?;
+        sys::kill_own(self.pid, libc::SIGKILL).on(c"guard")?;
         sys::wait4_briefly(self.pid).map(drop).on(c"guard")
     }
 }

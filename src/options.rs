@@ -535,7 +535,9 @@ impl<'a> Options<'a> {
             Id::Explain => self.study.explain = true,
             Id::DryRun => self.study.dry_run = Some(parse_dry_run(token)?),
             Id::Skip => self.study.skip = Some(parse_skip(token.value)?),
-            _ => return refuse(token.written, Refusal::NotYet),
+            Id::Reserved => return refuse(token.written, Refusal::NotYet),
+            // `parse` and `apply` know them.
+            Id::Help | Id::Version | Id::Bare | Id::Workdir | Id::Env | Id::NoTty | Id::Quiet => {}
         }
         Ok(())
     }

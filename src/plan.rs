@@ -159,7 +159,7 @@ fn own_terminal(
     let mut terminal = Terminal::look(forced, own_dev, stdin);
     if let Some(seen) = &terminal {
         sys::seldom().on(c"terminal")?; // which has what it takes
-        if seen.was_another_jobs() {
+        if seen.come_to_the_front() {
             terminal = Terminal::look(forced, own_dev, stdin);
         }
     }

@@ -32,8 +32,9 @@ struct Way {
     written: usize,
     start: usize,
     end: usize,
-    /// How much is written at once.
-    share: usize,
+    /// To write could be to wait, unless poll(2) has said that there is room; and for one byte
+    /// there is then, not for more.
+    blocks: bool,
     buffer: [u8; SIZE],
 }
 
@@ -49,9 +50,7 @@ impl<'a> Relay<'a> {
         let open = |order| user.first_of(order).map_or(NOBODY, reopened);
         let (keyboard, screen) = (open([0, 2, 1]), open([1, 2, 0]));
         let mut back = Way::new(master, screen);
-        if (0..=sys::STDERR).contains(&screen) {
-            back.share = 1;
-        }
+        back.blocks = (0..=sys::STDERR).contains(&screen); // not opened again
         Relay {
             user,
             screen: (screen != NOBODY).then_some(screen),
@@ -133,14 +132,14 @@ impl<'a> Relay<'a> {
     /// Returns what has to be waited for, until there is nothing more.
     pub fn drain(&mut self) -> Option<Poll> {
         let [_, back] = &mut self.ways;
-        while back.carry() && (!back.blocks() || back.is_empty()) {}
+        while back.carry() && (!back.blocks || back.is_empty()) {}
         (!back.is_empty()).then(|| back.poll())
     }
 }
 
 impl Way {
     fn new(from: i32, to: i32) -> Way {
-        Way { from, to, written: 0, start: 0, end: 0, share: SIZE, buffer: [0; SIZE] }
+        Way { from, to, written: 0, start: 0, end: 0, blocks: false, buffer: [0; SIZE] }
     }
 
     fn is_empty(&self) -> bool {
@@ -156,10 +155,10 @@ impl Way {
 
     /// Reads, where nothing is left to be written, and writes. Returns whether anything moved.
     fn carry(&mut self) -> bool {
-        if self.is_empty() && (!self.fill() || self.blocks()) {
+        if self.is_empty() && (!self.fill() || self.blocks) {
             return false;
         }
-        let end = self.end.min(self.start + self.share);
+        let end = if self.blocks { self.start + 1 } else { self.end };
         let bytes = self.buffer.get(self.start..end).unwrap_or(&[]);
         self.written = self.start;
         match sys::write(self.to, bytes) {
@@ -173,12 +172,6 @@ impl Way {
             }
         }
         true
-    }
-
-    /// To write could be to wait, unless poll(2) has said that there is room; and for one byte
-    /// there is then, not for more.
-    fn blocks(&self) -> bool {
-        self.share == 1
     }
 
     /// Reads. Returns whether there was anything.

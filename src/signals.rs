@@ -13,7 +13,7 @@ use syscalls::{Errno, Sysno};
 
 use crate::buf::{Buffer, Line};
 use crate::error::{Fault, On};
-use crate::flags::{Events, O, directory_entries, number};
+use crate::flags::{Events, O, number};
 use crate::sys::{self, Poll, SignalSet, UNCHANGEABLE, signal_bit};
 
 /// What is passed on, or means something to us. SIGPIPE is among them so that a write is answered
@@ -62,7 +62,7 @@ const fn set_of(signals: &[i32]) -> SignalSet {
 #[inline(never)] // a large frame, and not on the way to the wait
 pub fn hold() -> Result<SignalSet, Fault<'static>> {
     let mut text = [0; STATUS];
-    // Not closed: the child has no use for it, and we have no other for its number.
+    // Not closed, which is a call less: execve does it for the child, and we don't miss the number.
     let known =
         open(c"/proc/self/status").and_then(|file| sys::read(file, &mut text)).ok().and_then(masks);
     let ignored = sys::ignored_by_caller(known.map_or(0, |masks| masks.ignored));
@@ -204,14 +204,17 @@ pub fn send_to_others(first: i32, signal: i32) -> Result<(), Fault<'static>> {
     let namespace = sys::identity(of_process(&mut path, first, NAMESPACE), true).on(PROC)?;
     for _ in 0..10 {
         let mut found = 0;
-        let mut send = |pid| {
-            let its = sys::identity(of_process(&mut path, pid, NAMESPACE), true);
-            if pid != first && its == Ok(namespace) {
+        let directory = sys::openat(sys::AT_FDCWD, PROC, O::DIRECTORY | O::CLOEXEC).on(PROC)?;
+        let mut send = |name: &[u8]| {
+            if let Some(pid) = number(name).filter(|pid| *pid != first)
+                && sys::identity(of_process(&mut path, pid, NAMESPACE), true) == Ok(namespace)
+            {
                 found += 1;
                 let _gone_already = sys::kill(pid, signal);
             }
+            Ok(())
         };
-        each_process(&mut send).on(PROC)?;
+        sys::each_entry(directory, &mut send).and_then(|()| sys::close(directory)).on(PROC)?;
         if found == before {
             break;
         }
@@ -222,17 +225,3 @@ pub fn send_to_others(first: i32, signal: i32) -> Result<(), Fault<'static>> {
 
 const PROC: &CStr = c"/proc";
 const NAMESPACE: &str = "/ns/pid\0";
-
-fn each_process(visit: &mut dyn FnMut(i32)) -> Result<(), Errno> {
-    let directory = sys::openat(sys::AT_FDCWD, PROC, O::DIRECTORY | O::CLOEXEC)?;
-    let mut entries = [0; 1024];
-    loop {
-        let filled = sys::getdents64(directory, &mut entries)?;
-        if filled == 0 {
-            return sys::close(directory);
-        }
-        directory_entries(entries.get(..filled).unwrap_or(&[]))
-            .filter_map(number)
-            .for_each(&mut *visit);
-    }
-}

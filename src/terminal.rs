@@ -43,17 +43,18 @@ impl Terminal {
         Some(terminal)
     }
 
-    /// In the background of a shell we stop, as who reads does: what the terminal was set to is
-    /// then another's, and has to be looked at again. (Without a shell nobody is stopped.)
+    /// Stops in the background of a shell, as who reads does there: until we are in the foreground.
+    /// Returns whether we had to: then the settings that were seen are those of another job.
+    /// (Without a shell nobody is stopped.)
     #[inline(never)] // packed
-    pub fn was_another_jobs(&self) -> bool {
+    pub fn come_to_the_front(&self) -> bool {
         let Some(fd) = self.first_of([0, 1, 2]) else { return false };
         let foreground = sys::ioctl_tiocgpgrp(fd);
-        let is_another = foreground.is_ok() && foreground != sys::getpgid();
-        if is_another {
-            let _stopped = sys::kill_helper(0, libc::SIGTTIN);
+        let is_behind = foreground.is_ok() && foreground != sys::getpgid();
+        if is_behind {
+            let _stopped = sys::kill_own(0, libc::SIGTTIN);
         }
-        is_another
+        is_behind
     }
 
     /// The first of these descriptors that is a terminal.

@@ -245,41 +245,45 @@ fn a_command_that_is_busy_with_its_children_is_ended_too() {
     }
 }
 
+/// Starts tests/programs/await.c as the command, and hands it to `test`.
+fn with_one_who_waits(arguments: &[&str], test: impl Fn(Talking) -> Said, code: i32) {
+    let (_directory, image) = copy_of_image("image");
+    compile("await", &image.join("await"));
+    for options in BOTH {
+        let mut command = tinyctr(["-q"]);
+        command.args(options).arg(&image).arg("/await").args(arguments);
+        assert_eq!(test(Talking::start(&mut command)).code, Some(code), "{options:?}");
+    }
+}
+
 /// Who waits for a signal blocks it, and does nothing else about it.
 #[test]
 fn a_command_that_waits_for_a_signal_gets_it() {
     require!(can_contain(), NO_NAMESPACES);
     require!(have("cc"), "needs a C compiler");
-    let (_directory, image) = copy_of_image("image");
-    compile("await", &image.join("await"));
-    for options in BOTH {
-        let mut command = tinyctr(["-q"]);
-        let mut talking = Talking::start(command.args(options).arg(&image).arg("/await"));
+    let test = |mut talking: Talking| {
         // Long enough for who thinks that it holds them back for a moment only.
         std::thread::sleep(Duration::from_millis(200));
         talking.send(Signal::SIGTERM);
         talking.hear("got 15");
         talking.send(Signal::SIGUSR1);
         talking.hear("got 10");
-        assert_eq!(talking.end().code, Some(6), "{options:?}");
-    }
+        talking.end()
+    };
+    with_one_who_waits(&[], test, 6);
 }
 
 #[test]
 fn a_command_that_waits_for_another_signal_is_ended_by_this_one() {
     require!(can_contain(), NO_NAMESPACES);
     require!(have("cc"), "needs a C compiler");
-    let (_directory, image) = copy_of_image("image");
-    compile("await", &image.join("await"));
-    for options in BOTH {
-        let mut command = tinyctr(["-q"]);
-        command.args(options).arg(&image).args(["/await", &(Signal::SIGUSR1 as i32).to_string()]);
-        let mut talking = Talking::start(&mut command);
+    let test = |mut talking: Talking| {
         talking.send(Signal::SIGUSR1);
         talking.hear("got 10");
         talking.send(Signal::SIGTERM);
-        assert_eq!(talking.end().code, Some(143), "{options:?}");
-    }
+        talking.end()
+    };
+    with_one_who_waits(&[&(Signal::SIGUSR1 as i32).to_string()], test, 143);
 }
 
 /// Two hundred of them: none ends tinyctr, is taken for an error, or is left over at the end.

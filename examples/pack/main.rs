@@ -243,8 +243,7 @@ impl Elf<'_> {
         let of = |part: usize| {
             let mine = inputs.iter().filter(|input| input.2 == part);
             // What is merged has one input for all.
-            let whole =
-                mine.filter(|input| !input.1[1..].contains(".str") && !input.1.contains(".cst"));
+            let whole = mine.filter(|input| !input.1.contains(".str") && !input.1.contains(".cst"));
             whole.map(|input| input.1.to_owned()).collect()
         };
         [of(0), of(1)]

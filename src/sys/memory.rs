@@ -176,8 +176,8 @@ fn unpack(all: bool) -> Result<&'static mut Workshop, Errno> {
     if length <= UNPACKED.load(Relaxed) {
         return Ok(workshop); // perhaps it is what is watching us
     }
-    // Nothing is there: examples/pack has cut the code out of the file. Or the first
-    // part of it is; whoever called us from there goes on when it is there again.
+    // Nothing is there: examples/pack has cut the code out of the file. Or the first part of it is;
+    // whoever called us from there goes on when it is there again.
     map(start, length, Map::PRIVATE | Map::FIXED)?;
     // SAFETY: fresh memory of that length, ours alone.
     let code = unsafe { slice::from_raw_parts_mut(start as *mut u8, length) };

@@ -20,7 +20,7 @@ use core::sync::atomic::AtomicI32;
 use syscalls::{Errno, Sysno, syscall};
 
 use crate::arch::{self, Strings};
-use crate::flags::{Clone, Lock, Mnt, MountAttr, Ms, O};
+use crate::flags::{Clone, Lock, Mnt, MountAttr, Ms, O, directory_entries};
 use crate::seccomp;
 use crate::trace::{Call, Signature};
 
@@ -251,9 +251,22 @@ pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
 /// `getdents64(fd, dirp, count)`,
 /// [getdents64(2)](https://man7.org/linux/man-pages/man2/getdents64.2.html).
 /// Returns how many bytes of `entries` are filled; 0 at the end.
-pub fn getdents64(fd: i32, entries: &mut [u8]) -> Result<usize, Errno> {
+fn getdents64(fd: i32, entries: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the kernel writes at most `count` bytes to a buffer that is ours alone.
     unsafe { enter(call!(Open, getdents64, Fd(fd), Entries(entries), Unsigned(entries.len()))) }
+}
+
+/// Gives each name in a directory to `visit`: `getdents64` until the end. `fd` stays open.
+#[inline(never)]
+pub fn each_entry(fd: i32, visit: &mut dyn FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Errno> {
+    let mut entries = [0; 1024];
+    loop {
+        let filled = getdents64(fd, &mut entries)?;
+        if filled == 0 {
+            return Ok(());
+        }
+        directory_entries(entries.get(..filled).unwrap_or(&[])).try_for_each(&mut *visit)?;
+    }
 }
 
 /// `faccessat(AT_FDCWD, path, F_OK)`,

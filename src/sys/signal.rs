@@ -67,9 +67,9 @@ pub fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     unsafe { act(call!(Shut, kill, Signed(pid), Signal(signal))) }
 }
 
-/// `kill(pid, signal)` for a helper of our own, which is there in a rehearsal too; or, for 0, for
-/// our process group.
-pub fn kill_helper(pid: i32, signal: i32) -> Result<(), Errno> {
+/// `kill(pid, signal)` for a process of our own, which is there in a rehearsal too; 0 is our
+/// process group.
+pub fn kill_own(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: the call touches no memory of ours.
     unsafe { act(call!(Open, kill, Signed(pid), Signal(signal))) }
 }
