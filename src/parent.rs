@@ -108,9 +108,13 @@ fn ended(options: &Options, code: i32) -> i32 {
 fn tell<'a>(fd: i32, event: &str, number: i32) -> Result<(), Error<'a>> {
     let mut line = Line::<64>::new();
     line.push("{\"event\":\"").push(event).push_decimal(number.unsigned_abs().into()).push("}");
-    step(Step::Report, || match sys::write_all(fd, line.end()) {
-        Err(Errno::EPIPE) => Ok(()), // nobody reads it any more, and nobody misses it
-        answer => answer.on(c"--status-fd"),
+    step(Step::Report, || {
+        // An early failure comes before `hold`; of SIGPIPE we would die.
+        sys::block_signals(signals::OURS).on(c"signals")?;
+        match sys::write_all(fd, line.end()) {
+            Err(Errno::EPIPE) => Ok(()), // nobody reads it any more, and nobody misses it
+            answer => answer.on(c"--status-fd"),
+        }
     })
 }
 

@@ -981,6 +981,9 @@ fn nobody_who_reads_the_status_is_no_harm() {
         let told = (said.code, said.stdout.as_str(), said.stderr.as_str());
         assert_eq!(told, (Some(4), "ran\n", ""), "{options:?}");
     }
+    let mut early = tinyctr(["-q", "--status-fd=7", "no-such-image", "true"]);
+    drop(with_status_pipe(&mut early, 7));
+    assert_eq!(run(&mut early).code, Some(125));
 }
 
 #[test]
