@@ -1,6 +1,8 @@
 /* The floor: what `tinyctr --bare -q IMAGE COMMAND` asks of the kernel, and nothing else.
  *
- *     floor IMAGE NAME COMMAND [ARG...]
+ *     floor [-u MAP] IMAGE NAME COMMAND [ARG...]
+ *
+ * With -u as an ordinary user makes them: in a user namespace, whose ids are mapped by MAP.
  *
  * Same calls, same order, same flags; no options, no messages, no libc at run time. What tinyctr
  * takes longer than this is what tinyctr itself costs. Built by `make bench`:
@@ -38,16 +40,34 @@ static void must(long result)
 }
 
 struct job {
-	const char *image, *name, *const *argv, *const *envp;
+	const char *image, *name, *map, *const *argv, *const *envp;
 };
 
-__attribute__((noreturn)) static void child(struct job *job)
+static long length_of(const char *text)
 {
 	long length = 0;
 
-	while (job->name[length])
+	while (text[length])
 		length++;
-	must(CALL(sethostname, job->name, length, 0, 0, 0));
+	return length;
+}
+
+static void write_file(const char *file, const char *text)
+{
+	long fd = CALL(openat, AT_FDCWD, file, O_WRONLY | O_CLOEXEC, 0, 0);
+	must(fd);
+	must(CALL(write, fd, text, length_of(text), 0, 0));
+	must(CALL(close, fd, 0, 0, 0, 0));
+}
+
+__attribute__((noreturn)) static void child(struct job *job)
+{
+	if (job->map) {
+		write_file("/proc/self/setgroups", "deny");
+		write_file("/proc/self/uid_map", job->map);
+		write_file("/proc/self/gid_map", job->map);
+	}
+	must(CALL(sethostname, job->name, length_of(job->name), 0, 0, 0));
 	must(CALL(mount, "none", "/", 0, MS_REC | MS_PRIVATE, 0));
 	must(CALL(mount, job->image, job->image, 0, MS_BIND | MS_REC, 0));
 	long root = CALL(openat, AT_FDCWD, job->image, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0);
@@ -91,18 +111,26 @@ __attribute__((noreturn, used)) static void begin(long *stack)
 		"HOME=/root", "container=tinyctr", 0
 	};
 	const char *const *argv = (const char *const *)(stack + 1);
-	struct job job = { argv[1], argv[2], argv + 3, envp };
-	int status = 0;
+	struct job job = { .envp = envp };
+	int status = 0, user = stack[0] > 3 && argv[1][0] == '-';
 
-	if (stack[0] < 4)
+	if (stack[0] < (user ? 6 : 4))
 		must(-1);
+	if (user) {
+		job.map = argv[2];
+		argv += 2;
+	}
+	job.image = argv[1];
+	job.name = argv[2];
+	job.argv = argv + 3;
 	/* NORESERVE as tinyctr has it: the kernel's work is the same. */
 	long base = call(SYS_mmap, 0, GUARD + STACK, 3 /* READ|WRITE */,
 			 0x4022 /* PRIVATE|ANONYMOUS|NORESERVE */, -1, 0);
 	must(base);
 	must(CALL(mprotect, base, GUARD, 0, 0, 0));
 	long pid = spawn(CLONE_VM | CLONE_VFORK | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNS |
-				 CLONE_NEWIPC | CLONE_NEWCGROUP | SIGCHLD,
+				 CLONE_NEWIPC | CLONE_NEWCGROUP |
+				 (user ? CLONE_NEWUSER : 0) | SIGCHLD,
 			 (void *)(base + GUARD + STACK), (void (*)(struct job *))child, &job);
 	must(pid);
 	must(CALL(wait4, pid, &status, 0, 0, 0));

@@ -67,6 +67,11 @@ impl Buffer {
         self.cut = false;
     }
 
+    pub fn set(&mut self, text: &[u8]) {
+        self.clear();
+        self.push_bytes(text);
+    }
+
     /// Forgets all but the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);

@@ -19,12 +19,14 @@ use syscalls::Errno;
 use crate::arch::ThinCStr;
 use crate::error::{Error, Fault, On};
 use crate::flags::{Clone, Map, Ms};
+use crate::helper::Helper;
+use crate::ids::{Identity, User};
 use crate::mounts::{self, Mounts};
 use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
 use crate::steps::Step;
 use crate::sys::{self, Memory, Report, skippable, step};
-use crate::{init, lifetime, privileges, terminal};
+use crate::{init, lifetime, network, privileges, terminal};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
@@ -34,12 +36,19 @@ pub extern "C" fn child(shared: &Shared) -> ! {
         true => be_init(plan, shared),
     });
     shared.failure.set(Some(error));
-    if let (true, Some(wire)) = (plan.init, plan.wire) {
-        // Our memory is not our parent's. Where that is gone nobody needs to know.
+    if plan.init {
+        tell_failure(plan, error);
+    }
+    sys::exit_group(error.exit_code())
+}
+
+/// Where our memory is not our parent's. Where that is gone nobody needs to know.
+#[inline(never)] // packed
+fn tell_failure<'a>(plan: &Plan<'a>, error: Error<'a>) {
+    if let Some(wire) = plan.wire {
         let _unheard =
             sys::send(wire.childs, &Report { failure: Some(error), ..Report::default() });
     }
-    sys::exit_group(error.exit_code())
 }
 
 /// Out of the host's namespaces, into those of the container.
@@ -50,10 +59,6 @@ fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), E
         let namespace = plan.namespaces.contains(Clone::NEWCGROUP);
         step(Step::Join, || cgroups.join(namespace).on(c"cgroup"))?;
     }
-    // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
-    if let Some(maps) = &plan.id_maps {
-        skippable(Step::MapIds, || maps.write())?;
-    }
     // How long: not longer than our parent.
     if let Some(wire) = plan.wire {
         skippable(Step::DieWithParent, || lifetime::end_with_parent(wire, plan.guarded))?;
@@ -62,10 +67,20 @@ fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), E
     if plan.privileges.is_some() {
         privileges::shed_habits()?;
     }
+    // Who: in a user namespace nobody is mapped yet, and nobody may do what follows.
+    if let Some(maps) = &plan.maps {
+        skippable(Step::MapIds, || maps.write())?;
+    }
+    if let Some(helper) = &plan.helper {
+        helper.call()?;
+        step(Step::MapIds, || become_user(plan, 0, 0, &[]))?;
+    }
     // Under which name.
     if let Some(name) = plan.hostname {
         skippable(Step::Hostname, || sys::sethostname(name.to_bytes()).on(name))?;
     }
+    // On which network.
+    connect(plan, shared)?;
     // Where. First of all: what we mount from here on stays with us.
     if plan.namespaces.contains(Clone::NEWNS) {
         skippable(Step::Private, || sys::mount_propagation(c"/", Ms::REC | Ms::PRIVATE).on(c"/"))?;
@@ -73,34 +88,53 @@ fn enter_container<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<(), E
     match plan.root {
         Root::Host => {}
         Root::ChrootOnly(image) => root::chroot_only(image)?,
-        Root::Image(image) => {
-            root::bind(image)?;
-            if plan.mounts.is_some() {
-                root::without_devices(image)?;
-            }
-            let tree = root::open(image)?;
-            match &plan.mounts {
-                // On shared mounts, what covers the host's /dev would cover it on the host as well.
-                Some(mounts) if !sys::skips(Step::Private) => furnish(tree, mounts)?,
-                _ => tree.mount_proc()?, // what ps reads: the processes of this PID namespace
-            }
-            let host = tree.enter()?;
-            root::leave_host(host)?;
-        }
+        Root::Image(image) => enter_image(plan, image)?,
     }
+    // As whom, by the image's own word.
+    let user = match &plan.user {
+        Some(identity) => Some(find_user(identity, plan)?),
+        None => None,
+    };
     // At which terminal.
     if let (Some(terminal), Some(wire)) = (&plan.terminal, plan.wire) {
-        step(Step::Terminal, || terminal::take(terminal, wire.childs))?;
+        let owner = user.as_ref().map(|user| user.uid);
+        step(Step::Terminal, || terminal::take(terminal, wire.childs, owner))?;
     }
     if let Some(directory) = plan.workdir {
         let sealed = plan.privileges.is_some();
         skippable(Step::Workdir, || stand_in(directory, sealed))?;
     }
     // With which rights. From here on nothing is mounted any more.
-    if let Some(privileges) = &plan.privileges {
-        privileges::limit(privileges)?;
+    give_up_rights(plan, user.as_ref())
+}
+
+/// Where, with an image: its files, and what it finds in `/dev`, `/proc` and `/sys`.
+fn enter_image<'a>(plan: &Plan<'a>, image: &'a CStr) -> Result<(), Error<'a>> {
+    let tree = match plan.tree {
+        Some(tree) => root::attach(tree, image)?,
+        None => {
+            root::bind(image)?;
+            if plan.mounts.is_some() {
+                root::without_devices(image)?;
+            }
+            root::open(image)?
+        }
+    };
+    match &plan.mounts {
+        // On shared mounts, what covers the host's /dev would cover it on the host as well.
+        Some(mounts) if !sys::skips(Step::Private) => furnish(tree, mounts)?,
+        _ => tree.mount_proc()?, // what ps reads: the processes of this PID namespace
     }
-    Ok(())
+    let host = tree.enter()?;
+    root::leave_host(host)
+}
+
+#[inline(never)] // packed
+fn find_user(identity: &Identity, plan: &Plan) -> Result<User, Error<'static>> {
+    let environment = plan.environment.take();
+    let user = identity.find(environment);
+    plan.environment.set(environment);
+    user
 }
 
 /// As what.
@@ -139,6 +173,47 @@ extern "C" fn command(shared: &Shared) -> ! {
     sys::exit_group(error.exit_code())
 }
 
+/// In this order: the filter needs a right, the bounding set another, and so does who becomes
+/// somebody else, who then has none.
+fn give_up_rights(plan: &Plan, user: Option<&User>) -> Result<(), Error<'static>> {
+    if let Some(privileges) = &plan.privileges {
+        privileges::limit(privileges)?;
+        privileges::bound(privileges)?;
+    }
+    let mut keep = plan.privileges.as_ref().map(|privileges| privileges.capabilities);
+    if let Some(user) = user {
+        let (uid, gid, groups) = (user.uid, user.gid, user.groups());
+        step(Step::BecomeUser, || become_user(plan, uid, gid, groups))?;
+        if uid != 0 {
+            keep = keep.and(Some(0));
+        }
+    }
+    keep.map_or(Ok(()), privileges::cut)
+}
+
+/// Becomes somebody else, for whom the kernel has forgotten whom to end with.
+#[inline(never)] // packed
+fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Fault<'static>> {
+    // With one id each they are given up for good.
+    if plan.maps.is_none() {
+        sys::setgroups(groups).on(c"groups")?;
+    }
+    sys::setgid(gid).on(c"group")?;
+    sys::setuid(uid).on(c"user")?;
+    match plan.wire {
+        Some(wire) if !sys::skips(Step::DieWithParent) => lifetime::end_with_parent_again(wire),
+        _ => Ok(()),
+    }
+}
+
+/// Makes something of a network namespace of our own.
+fn connect(plan: &Plan, shared: &Shared) -> Result<(), Error<'static>> {
+    if plan.loopback {
+        step(Step::Network, || sys::raise_loopback().on(c"lo"))?;
+    }
+    shared.pasta.map_or(Ok(()), Helper::call)
+}
+
 /// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.
 fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     mounts::make_dev(mounts)?;
@@ -146,6 +221,12 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     mounts::make_sys(mounts)?;
     if mounts.masked {
         mounts::mask()?;
+    }
+    if mounts.names != 0 {
+        skippable(Step::HostFiles, || match tree.directory(c"etc") {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(()), // a link could lead to the host's
+            etc => network::share_files(etc.on(c"/etc")?, mounts.names),
+        })?;
     }
     mounts::finish_dev(mounts)?;
     skippable(Step::Place, || {
@@ -174,12 +255,13 @@ fn stand_in(directory: &CStr, sealed: bool) -> Result<(), Fault<'_>> {
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
 /// was there but not for us, that is what we say in the end.
 fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Fault<'a>> {
+    let environment = plan.environment.take();
     let mut answer = Errno::ENOENT;
     for program in plan.programs.iter().copied().flatten() {
         shared.program.set(Some(program));
         let own_name = [Some(program), None];
         let argv = plan.argv.unwrap_or(&own_name);
-        let Err(errno) = sys::execve(program.to_cstr(), argv, plan.environment);
+        let Err(errno) = sys::execve(program.to_cstr(), argv, environment);
         match errno {
             Errno::EACCES => answer = errno,
             Errno::ENOENT | Errno::ENOTDIR => {} // not here

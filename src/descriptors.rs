@@ -33,7 +33,10 @@ pub fn close_inherited(spared: Option<i32>) -> Result<(), Fault<'static>> {
     }
     match close_all_but(spared) {
         // Before Linux 5.9, or under a filter that knows nothing of it: one by one.
-        Err(Errno::ENOSYS | Errno::EPERM) => close_listed(spared),
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            sys::seldom().on(OWN)?;
+            close_listed(spared)
+        }
         answer => answer.on(OWN),
     }
 }
@@ -49,6 +52,7 @@ fn close_all_but(spared: Option<i32>) -> Result<(), Errno> {
     sys::close_range(first, u32::MAX)
 }
 
+#[inline(never)] // packed
 fn close_listed(spared: Option<i32>) -> Result<(), Fault<'static>> {
     let is_spared = |fd| sys::is_watchers(fd) || spared == Some(fd);
     let directory = sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).on(OWN)?;

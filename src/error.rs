@@ -59,7 +59,7 @@ refusals! {
     NoSuchStep = packed!(
         "no step that can be left out",
         "--skip takes close, ids, parent, keyring, oom, core, hostname, private, nodev, dev, \
-         proc, sys, mask, place, pivot, leave, terminal, workdir, umask, memory, new-privs, \
+         proc, sys, mask, files, place, pivot, leave, terminal, workdir, umask, memory, new-privs, \
          seccomp, caps or guard",
     );
     VariableWithoutName = packed!("a variable needs a name");
@@ -68,12 +68,14 @@ refusals! {
     NoDescriptor = packed!("no descriptor to write to", "a number from 3 on");
     NoLimit =
         packed!("no amount that can be a limit", "such as --memory=64M, --cpus=0.5, --pids=20");
+    NoSuchUserOption = packed!("USER[:GROUP], by names or by numbers");
     HostnameEmpty = packed!("empty");
     HostnameTooLong = packed!("longer than 64 bytes");
     // What does not go together.
     SkipUnseen = packed!("needs --trace or --explain, being for study only");
     ScriptOfThat = packed!(
-        "a script is not JSON, leaves no step out, sets no limits, and attends to nothing",
+        "a script is not JSON, leaves no step out, sets no limits, joins nothing and attends to \
+         nothing",
     );
     BareAlready = packed!(
         "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
@@ -85,6 +87,7 @@ refusals! {
          go with it",
     );
     InitShared = packed!("needs the pid namespace (--ns)");
+    NetworkTwice = packed!("--ns has a net of its own");
     HostnameShared = packed!("needs the uts namespace (--ns)");
     MountsShared = packed!(
         "an image needs the mnt namespace",
@@ -100,6 +103,33 @@ refusals! {
         "tinyctr [OPTION...] IMAGE [COMMAND [ARG...]]; see tinyctr --help",
     );
     ImageIsFile = packed!("a single-file image was found: not yet in this version");
+    // Who forbids user namespaces.
+    ForbiddenByLimit = packed!(
+        "being 0 it forbids user namespaces",
+        "as root: sysctl user.max_user_namespaces=15000",
+    );
+    ForbiddenToUsers = packed!(
+        "being 0 it forbids user namespaces",
+        "as root: sysctl kernel.unprivileged_userns_clone=1",
+    );
+    ForbiddenByAppArmor = packed!(
+        "being 1 it forbids user namespaces",
+        "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    );
+    ForbiddenByFilter = packed!(
+        "forbids user namespaces",
+        "the container around us has a filter: docker run --security-opt seccomp=unconfined, say",
+    );
+    ForbiddenByChroot = packed!(
+        "forbids user namespaces",
+        "as root, in place of chroot DIR: tinyctr --bare --ns mnt DIR",
+    );
+    // The image's files.
+    NoSuchUser = packed!("not in the image's /etc/passwd");
+    NoSuchGroup = packed!("not in the image's /etc/group");
+    TooManyGroups = packed!("in more than 128 groups");
+    // What others did for us.
+    HelperFailed = packed!("it failed", "what it said stands above; it may have to be set-user-ID");
     // A mistake of ours.
     PlanOutgrown = packed!("the plan outgrew its measure");
 }
@@ -118,7 +148,7 @@ pub enum Cause {
 pub struct Error<'a> {
     pub object: ThinCStr<'a>,
     /// The step, times `STEP`; plus an errno, or a refusal from `OURS` on.
-    code: u32,
+    pub code: u32,
 }
 
 const STEP: u32 = 1 << 16;
@@ -192,6 +222,7 @@ impl<'a> Error<'a> {
 
     fn experience(&self, errno: Errno) -> Option<Packed> {
         Some(match (self.step(), errno) {
+            (Step::Network, errno) => return experience_of_network(errno),
             (Step::Clone, Errno::EPERM) => packed!(
                 "who is not root needs a user namespace around these (--ns user,...); and a filter \
                  around us may forbid them all"
@@ -219,6 +250,7 @@ impl<'a> Error<'a> {
                 packed!("this is the host's tinyctr, which is no command of the image")
             }
             (Step::Workdir, Errno::EXDEV) => packed!("it leads out of the container"),
+            (Step::BecomeUser | Step::MapOwners, _) => return self.experience_of_ids(errno),
             (Step::Filter, Errno::EACCES) => {
                 packed!("without no_new_privs a filter needs CAP_SYS_ADMIN: --seccomp=none")
             }
@@ -256,6 +288,21 @@ impl<'a> Error<'a> {
                 packed!("the caller ignores SIGCHLD, so how the command ended is lost")
             }
             (Step::Exec, errno) => return self.experience_of_exec(errno),
+            _ => return None,
+        })
+    }
+
+    fn experience_of_ids(&self, errno: Errno) -> Option<Packed> {
+        Some(match (self.step(), errno) {
+            (Step::MapOwners, _) => packed!(
+                "since Linux 5.12 root may map owners (CAP_SYS_ADMIN), on file systems that can: \
+                 mount_setattr(2)"
+            ),
+            (_, Errno::EINVAL) => packed!(
+                "this id is not mapped into the container: a range of ids, which subuid(5) and \
+                 subgid(5) give and newuidmap(1) maps, would have it"
+            ),
+            (_, Errno::EPERM) => packed!("in this user namespace nobody may change ids or groups"),
             _ => return None,
         })
     }
@@ -299,6 +346,15 @@ impl<'a> Fault<'a> {
         let errno = self.errno.into_raw() as u32; // below OURS: the kernel has no others
         Error { object: self.object, code: step as u32 * STEP + errno }
     }
+}
+
+fn experience_of_network(errno: Errno) -> Option<Packed> {
+    Some(match errno {
+        Errno::ENOENT => packed!("see ip netns list; pasta is in package passt"),
+        Errno::EPERM => packed!("who made it may: root, for ip netns"),
+        Errno::EINVAL => packed!("this is no network namespace"),
+        _ => return None,
+    })
 }
 
 /// Names the object of a call that failed.

@@ -125,6 +125,7 @@ flags! {
         NOSUID = libc::MOUNT_ATTR_NOSUID,
         NODEV = libc::MOUNT_ATTR_NODEV,
         NOEXEC = libc::MOUNT_ATTR_NOEXEC,
+        IDMAP = libc::MOUNT_ATTR_IDMAP,
     }
 }
 

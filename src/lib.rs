@@ -6,10 +6,10 @@
 //! 2. [`root`]: how the image becomes the root directory, and how the host's goes away.
 //! 3. [`parent`], [`supervise`]: what comes before and after: the plan, the clone, the wait.
 //! 4. [`plan`]: every decision, taken before the clone.
-//! 5. [`mounts`], [`privileges`]: what the command finds, and what it may do.
+//! 5. [`mounts`], [`network`], [`privileges`]: what the command finds, and what it may do.
 //! 6. [`signals`], [`terminal`], [`relay`], [`init`], [`lifetime`]: what a shell needs to feel at
-//!    home, and what ends it; [`options`], [`image`], [`descriptors`], [`executable`], [`idmap`],
-//!    [`cgroup`]: what the plan is made from.
+//!    home, and what ends it; [`options`], [`image`], [`descriptors`], [`executable`], [`ids`],
+//!    [`helper`], [`cgroup`]: what the plan is made from.
 //! 7. [`sys`]: one function a system call, and the one place that makes them.
 //! 8. [`steps`], [`trace`], [`script`]: what `--explain`, `--trace` and `--dry-run=sh` say.
 //! 9. [`caps`], [`seccomp`]: capabilities by name, and the filter of system calls.
@@ -30,11 +30,13 @@ pub mod errno;
 pub mod error;
 pub mod executable;
 pub mod flags;
-pub mod idmap;
+pub mod helper;
+pub mod ids;
 pub mod image;
 pub mod init;
 pub mod lifetime;
 pub mod mounts;
+pub mod network;
 pub mod options;
 pub mod packed;
 pub mod parent;

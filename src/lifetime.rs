@@ -1,8 +1,8 @@
 //! Level 6. The container ends when tinyctr ends, SIGKILL included.
 //!
 //! Hazard: the kernel forgets PR_SET_PDEATHSIG when a process changes its ids or gains
-//! capabilities (PR_SET_PDEATHSIG(2const)): then the guard is there, a process of ours that nobody
-//! in the container can reach.
+//! capabilities (PR_SET_PDEATHSIG(2const)). Where we do so it is asked for once more; for a command
+//! that may do so the guard is there, a process of ours that nobody in the container can reach.
 
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -34,6 +34,17 @@ pub fn end_with_parent(wire: Wire, guarded: bool) -> Result<(), Fault<'static>> 
     if guarded {
         return Ok(());
     }
+    make_sure(wire)
+}
+
+/// The same, after a change of ids.
+#[inline(never)] // packed
+pub fn end_with_parent_again(wire: Wire) -> Result<(), Fault<'static>> {
+    sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
+    make_sure(wire)
+}
+
+fn make_sure(wire: Wire) -> Result<(), Fault<'static>> {
     let events = 0; // POLLHUP is told unasked
     let mut polls = [Poll { fd: wire.childs, events, revents: 0 }];
     sys::ppoll(&mut polls, Some(&[0; 2])).on(c"socket")?;
@@ -52,6 +63,8 @@ pub struct Guard {
 
 struct Guarded {
     wire: Wire,
+    /// What is heard of only once nobody has an end of it any more: not ours to keep. -1: nothing.
+    inlets: [i32; 2],
     /// The pid of the container; 0 as long as there is none.
     container: AtomicI32,
 }
@@ -59,8 +72,8 @@ struct Guarded {
 impl Guard {
     /// To be called before there is a container: afterwards it could change its ids, and we could
     /// be killed, before the guard is there.
-    pub fn begin(stack: Stack, wire: Wire) -> Result<Guard, Fault<'static>> {
-        let guarded = Guarded { wire, container: AtomicI32::new(0) };
+    pub fn begin(stack: Stack, wire: Wire, inlets: [i32; 2]) -> Result<Guard, Fault<'static>> {
+        let guarded = Guarded { wire, inlets, container: AtomicI32::new(0) };
         let (pid, guarded) = sys::clone_beside(stack, guard, guarded).on(c"guard")?;
         Ok(Guard { pid, guarded })
     }
@@ -87,6 +100,9 @@ extern "C" fn guard(guarded: &Guarded) -> ! {
 /// The pid can't be another's by now: numbers go round in order, and it was in use a moment ago.
 fn wait_and_kill(guarded: &Guarded) -> Result<Infallible, Errno> {
     sys::close(guarded.wire.parents)?;
+    for inlet in guarded.inlets.into_iter().filter(|inlet| *inlet >= 0) {
+        sys::close(inlet)?;
+    }
     let events = Events::IN.bits() as i16;
     // Not idle: our memory is tinyctr's, who is at work.
     sys::ppoll(&mut [Poll { fd: guarded.wire.childs, events, revents: 0 }], None)?;

@@ -15,8 +15,10 @@ use crate::sys::{self, skippable};
 
 /// What differs from container to container.
 pub struct Mounts {
-    /// Our own user namespace: no device can be made there, and no group 5 may be mapped.
+    /// Our own user namespace: no device can be made there.
     pub borrowed: bool,
+    /// A group 5 may be mapped.
+    pub tty_group: bool,
     /// A network namespace of our own user namespace, so that we may show it in /sys.
     pub own_network: bool,
     /// There is a terminal, so there is a `/dev/console`.
@@ -26,6 +28,8 @@ pub struct Mounts {
     /// With a namespace of its own: message queues, and a cgroup to show.
     pub own_ipc: bool,
     pub own_cgroup: bool,
+    /// How many of the files that tell names are the host's (`network::FILES`).
+    pub names: usize,
     /// What tells or changes too much of the machine is hidden or read-only.
     pub masked: bool,
 }
@@ -124,7 +128,7 @@ fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Fault<'static>> {
         sys::mkdirat(sys::AT_FDCWD, directory, mode).on(directory)?;
     }
     if mounts.has_console {
-        sys::make_file(CONSOLE, 0o600).on(CONSOLE)?;
+        sys::make_file(sys::AT_FDCWD, CONSOLE, 0o600).on(CONSOLE)?;
     }
     if let Some(terminal) = mounts.console {
         let name = tail(terminal, c"/dev/".count_bytes()); // from where we are: the host's
@@ -139,7 +143,7 @@ fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Fault<'static>> {
 pub fn finish_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
     skippable(Step::Dev, || {
         let mount = |options| sys::mount_with(c"devpts", PTS, Ms::NOSUID | Ms::NOEXEC, options);
-        match mount(if mounts.borrowed { TERMINALS_OF_ONE } else { TERMINALS }) {
+        match mount(if mounts.tty_group { TERMINALS } else { TERMINALS_OF_ONE }) {
             Err(Errno::EINVAL) => mount(TERMINALS_OF_ONE), // in somebody else's user namespace
             mounted => mounted,
         }
@@ -184,7 +188,7 @@ const TERMINALS_OF_ONE: &CStr = c"newinstance,ptmxmode=0666,mode=0620";
 /// A node where we may make one, else the host's own bound to an empty file.
 fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
     if borrowed {
-        sys::make_file(device.made_at(), 0o666)?;
+        sys::make_file(sys::AT_FDCWD, device.made_at(), 0o666)?;
         sys::mount_bind(device.at_host(), device.made_at(), Ms::empty())
     } else {
         sys::mknodat(device.made_at(), 0o666, device.number)

@@ -29,9 +29,11 @@ pub enum Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Id {
     Ns,
+    Net,
     Hostname,
     Env,
     Workdir,
+    User,
     Memory,
     Cpus,
     Pids,
@@ -109,6 +111,17 @@ pub const OPTIONS: &[Opt] = &[
         ),
     ),
     opt(
+        Id::Net,
+        None,
+        Value::Required,
+        packed!(
+            "net",
+            "MODE",
+            "host (default), none (own loopback), pasta (own, with\n\
+         internet), or a namespace to join: NAME or PATH"
+        ),
+    ),
+    opt(
         Id::Hostname,
         None,
         Value::Required,
@@ -130,6 +143,17 @@ pub const OPTIONS: &[Opt] = &[
         Some(b'w'),
         Value::Required,
         packed!("workdir", "DIR", "working directory inside (default: /)"),
+    ),
+    opt(
+        Id::User,
+        Some(b'u'),
+        Value::Required,
+        packed!(
+            "user",
+            "USER[:GROUP]",
+            "who the command runs as: names of the image's, or\n\
+             numbers (default: root)"
+        ),
     ),
     opt(
         Id::Memory,
@@ -291,13 +315,11 @@ pub const OPTIONS: &[Opt] = &[
     ),
     opt(Id::Help, Some(b'h'), Value::None, packed!("help", "", "this text")),
     opt(Id::Version, None, Value::None, packed!("version", "", "the version")),
-    reserved(None, Value::Required, packed!("net", "MODE")),
     reserved(Some(b'v'), Value::Required, packed!("volume", "SRC:DST[:ro]")),
     reserved(None, Value::Required, packed!("tmpfs", "DST[:SIZE]")),
     reserved(None, Value::None, packed!("read-only")),
     reserved(None, Value::None, packed!("ephemeral")),
     reserved(None, Value::Required, packed!("overlay", "DIR")),
-    reserved(Some(b'u'), Value::Required, packed!("user", "USER[:GROUP]")),
 ];
 
 /// The long names once more, as they are, each with a space behind it: a command line is read
@@ -345,6 +367,20 @@ pub enum Banner {
     Never,
 }
 
+/// Whose network it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Not said: the host's, unless `--ns` has another.
+    Default,
+    Host,
+    /// Its own, with nothing but a loopback.
+    None,
+    /// Its own, which pasta(1) connects with the host's.
+    Pasta,
+    /// That of a namespace which somebody else has made.
+    Named,
+}
+
 /// A filter of system calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -380,10 +416,17 @@ pub enum Request<'a> {
 pub struct Options<'a> {
     /// All that stands before IMAGE: read again for the repeatable options.
     arguments: Strings<'a>,
+    /// Nothing that is seldom asked for: of what that takes, nothing is unpacked.
+    pub is_plain: bool,
     /// `None`: not given.
     pub namespaces: Option<Clone>,
+    pub network: Network,
+    /// The value of `--net`; empty where there is none.
+    pub net: &'a CStr,
     pub hostname: Option<&'a CStr>,
     pub workdir: Option<&'a CStr>,
+    /// `USER[:GROUP]`, neither of them empty.
+    pub user: Option<&'a CStr>,
     /// Of memory in bytes, of each 100 milliseconds in microseconds, of processes and threads.
     /// 0: no limit.
     pub limits: [u64; 3],
@@ -422,7 +465,6 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     };
     let mut tokens = Tokens::new(arguments);
     let mut options = Options::none();
-    let mut plain = true;
     while let Some(token) = tokens.next()? {
         match token.id {
             Id::Help => return Ok(Request::Help),
@@ -432,7 +474,7 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
                 // Packed, like all that it asks for.
                 sys::seldom().map_err(|errno| Error::errno(Step::Option, token.written, errno))?;
                 options.apply_seldom(&token)?;
-                plain = false;
+                options.is_plain = false;
             }
         }
     }
@@ -446,7 +488,14 @@ pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
     if options.image.is_empty() {
         return refuse(c"IMAGE", Refusal::ImageEmpty);
     }
-    if !plain {
+    options.network = match options.net.to_bytes() {
+        b"" => Network::Default,
+        b"host" => Network::Host,
+        b"none" => Network::None,
+        b"pasta" => Network::Pasta,
+        _ => Network::Named,
+    };
+    if !options.is_plain {
         options.check()?;
     }
     Ok(Request::Run(options))
@@ -462,9 +511,13 @@ impl<'a> Options<'a> {
         let study = Study { trace: None, explain: false, dry_run: None, skip: None };
         Options {
             arguments: &[],
+            is_plain: true,
             namespaces: None,
+            network: Network::Default,
+            net: c"",
             hostname: None,
             workdir: None,
+            user: None,
             limits: [0; 3],
             memory: c"",
             cap_add: 0,
@@ -505,6 +558,8 @@ impl<'a> Options<'a> {
     fn apply_seldom(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
         match token.id {
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
+            Id::Net => self.net = token.value,
+            Id::User => self.user = Some(check_user(token)?),
             Id::Hostname => self.hostname = Some(token.value),
             Id::Memory | Id::Cpus | Id::Pids => {
                 let [memory, cpus, pids] = &mut self.limits;
@@ -550,7 +605,9 @@ impl<'a> Options<'a> {
         }
         if self.study.dry_run == Some(DryRun::Script) {
             let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
-            if json || self.study.skip.is_some() || self.is_limited() || self.is_attended() {
+            let joins = matches!(self.network, Network::Pasta | Network::Named);
+            let does = self.is_limited() || self.is_attended() || joins;
+            if json || self.study.skip.is_some() || does {
                 return refuse(c"--dry-run=sh", Refusal::ScriptOfThat);
             }
         }
@@ -563,6 +620,10 @@ impl<'a> Options<'a> {
         }
         if self.init && self.namespaces.is_some_and(|ns| !ns.contains(Clone::NEWPID)) {
             return refuse(c"--init", Refusal::InitShared);
+        }
+        let own = self.namespaces.is_some_and(|ns| ns.contains(Clone::NEWNET));
+        if own && matches!(self.network, Network::Host | Network::Named) {
+            return refuse(c"--net", Refusal::NetworkTwice);
         }
         let Some(name) = self.hostname else { return Ok(()) };
         // Without a namespace of its own it would be the caller's host name that changes.
@@ -690,6 +751,12 @@ fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
 fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
     let texts = sys::texts().map_err(|errno| Error::errno(Step::Option, word, errno))?;
     Step::to_skip(word.to_bytes(), texts).map_or_else(|| refuse(word, Refusal::NoSuchStep), Ok)
+}
+
+fn check_user<'a>(token: &Token<'a>) -> Result<&'a CStr, Error<'a>> {
+    let mut words = token.value.to_bytes().split(|&byte| byte == b':');
+    let wrong = words.next() == Some(b"") || words.next() == Some(b"") || words.next().is_some();
+    if wrong { refuse(token.written, Refusal::NoSuchUserOption) } else { Ok(token.value) }
 }
 
 fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {

@@ -11,9 +11,10 @@ use crate::buf::Line;
 use crate::cgroup::Cgroups;
 use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, On};
 use crate::flags::{Clone, Ended};
+use crate::helper::{Helper, Job, Work};
 use crate::image::{self, Path};
-use crate::lifetime::Guard;
-use crate::options::{self, Banner, DryRun, Options, Request, Study};
+use crate::lifetime::{Guard, Wire};
+use crate::options::{self, Banner, DryRun, Network, Options, Request, Study};
 use crate::packed::Texts;
 use crate::plan::{Plan, Shared};
 use crate::relay::Relay;
@@ -21,7 +22,7 @@ use crate::steps::Step;
 use crate::supervise::{Orders, Outcome, supervise};
 use crate::sys::{self, Format, Memory, Report, SignalSet, Stack, skippable, step};
 use crate::terminal::Terminal;
-use crate::{descriptors, executable, signals};
+use crate::{descriptors, executable, ids, network, signals};
 
 /// The child's side of the clone: `child::child`.
 pub type Entry = extern "C" fn(&Shared) -> !;
@@ -52,7 +53,9 @@ fn told(answer: Result<i32, Error>) -> i32 {
 }
 
 fn run_container(options: &Options<'static>, process: &Process, child: Entry) -> i32 {
-    if let Err(error) = begin_study(&options.study) {
+    if !options.is_plain
+        && let Err(error) = begin_study(&options.study)
+    {
         return told(Err(error));
     }
     if let Err(error) = executable::is_of_this_root(process) {
@@ -86,10 +89,19 @@ fn run_named(options: &Options<'static>, process: &Process, child: Entry) -> i32
 
 fn run_image(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
     let shed = if options.bare { Ok(()) } else { shed_inheritance(options) };
-    let code = if shed.is_ok() && options.is_limited() {
+    match shed {
+        Ok(()) if !options.is_plain => run_as_asked(options, image, process, child),
+        shed => told(shed.and_then(|()| container(options, image, process, child, None))),
+    }
+}
+
+/// Perhaps limited, and told to who wants to know.
+#[inline(never)] // packed
+fn run_as_asked(options: &Options<'static>, image: &CStr, process: &Process, child: Entry) -> i32 {
+    let code = if options.is_limited() {
         run_limited(options, image, process, child)
     } else {
-        told(shed.and_then(|()| container(options, image, process, child, None)))
+        told(container(options, image, process, child, None))
     };
     ended(options, code)
 }
@@ -124,6 +136,7 @@ fn shed_inheritance(options: &Options) -> Result<(), Error<'static>> {
 }
 
 /// Orders what was asked for to be shown.
+#[inline(never)] // packed
 fn begin_study<'a>(study: &Study<'a>) -> Result<(), Error<'a>> {
     let Study { trace, explain, dry_run, skip } = *study;
     if trace.is_none() && !explain && dry_run.is_none() {
@@ -178,6 +191,10 @@ fn container<'a>(
     child: Entry,
     cgroups: Option<&Cgroups>,
 ) -> Result<i32, Error<'a>> {
+    let mut pasta = None;
+    if matches!(options.network, Network::Named | Network::Pasta) {
+        prepare_network(options, process, &mut pasta)?;
+    }
     let (plan, stack, guards_stack) = Plan::new(options, image, process)?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
@@ -196,17 +213,21 @@ fn container<'a>(
     let mut guard = None;
     if let (true, Some(wire), Some(stack)) = (plan.guarded, plan.wire, guards_stack) {
         skippable(Step::Guard, || {
-            guard = Some(Guard::begin(stack, wire)?);
+            let helpers = [plan.helper.as_ref(), pasta.as_ref()];
+            let inlets = helpers.map(|helper| helper.map_or(-1, Helper::inlet));
+            guard = Some(Guard::begin(stack, wire, inlets)?);
             Ok(())
         })?;
     }
     let (failure, program) = (Cell::new(None), Cell::new(None));
-    let shared = Shared { plan: &plan, cgroups, failure, program };
+    let shared = Shared { plan: &plan, pasta: pasta.as_ref(), cgroups, failure, program };
     let container = Container { options, shared: &shared, banner, pid_file, ignored };
     let outcome = container.run(stack, child, guard.as_ref().map(Guard::container));
     let guard_ended = guard.map_or(Ok(()), |guard| step(Step::Guard, || guard.end()));
+    let pasta_ended = dismiss(pasta.as_ref());
     let outcome = outcome?;
     guard_ended?;
+    pasta_ended?;
     if banner {
         print_ended(outcome.ended);
     }
@@ -215,6 +236,42 @@ fn container<'a>(
         Ended::Exited(code) => code,
         Ended::Killed(signal) => EXIT_SIGNAL + signal,
     })
+}
+
+/// Enters another's network, or has pasta(1) ready for the child: it opens no port of the host's to
+/// the container, nor the other way round, and does not lead to what listens on the host's
+/// loopback. (Its helper comes before all others, the end of whose pipes it would else keep from
+/// being seen.)
+#[inline(never)] // packed
+fn prepare_network(
+    options: &Options<'static>,
+    process: &Process,
+    pasta: &mut Option<Helper>,
+) -> Result<(), Error<'static>> {
+    if options.network == Network::Named {
+        return network::join(options.net);
+    }
+    let program = c"/usr/bin/pasta";
+    step(Step::Network, || sys::exists(program).on(program))?;
+    let mut words = Text::new();
+    words.push(
+        "/usr/bin/pasta\0--config-net\0-fql\0/dev/null\0-P\0/proc/self/fd/1\0--no-map-gw\0\
+         -tnone\0-unone\0-Tnone\0-Unone\0",
+    );
+    // Of root it would make nobody, who can't enter root's namespaces. For others it finds the user
+    // namespace by the number of the process, too.
+    let root = process.euid == 0;
+    words.push(if root { "--runas=0\0--netns=/proc/self/fd/0\0" } else { "\0" });
+    let work = Work::Keep(words.as_bytes());
+    *pasta = Some(Helper::start(&[Job { step: Step::Network, object: c"pasta", work }])?);
+    Ok(())
+}
+
+fn dismiss(helper: Option<&Helper>) -> Result<(), Error<'static>> {
+    match helper {
+        Some(helper) => helper.dismiss(), // packed
+        None => Ok(()),
+    }
 }
 
 /// All that was prepared.
@@ -242,10 +299,15 @@ impl<'a> Container<'_, '_, 'a> {
         }
         // An init stays, and so has memory of its own.
         let memory = if plan.init { Memory::Copied } else { Memory::Lent };
-        let pid = step(Step::Clone, || {
-            sys::clone(memory, namespaces, stack, child, self.shared, pid_place).on(c"")
-        })?;
-        let report = self.hear();
+        let own_user = namespaces.contains(Clone::NEWUSER);
+        let wanted = if own_user { ids::WANTED } else { c"" };
+        let cloned = step(Step::Clone, || {
+            sys::clone(memory, namespaces, stack, child, self.shared, pid_place).on(wanted)
+        });
+        // It has done its work, or nobody will ask for it; else it does it now (`--init`).
+        let helped = dismiss(plan.helper.as_ref());
+        let pid = cloned?;
+        let report = helped.and_then(|()| self.hear());
         if let Ok(Report { failure: Some(error), .. }) = report {
             step(Step::Wait, || sys::wait4(pid).on(c""))?; // it ends by itself
             return Err(error);
@@ -294,16 +356,23 @@ impl<'a> Container<'_, '_, 'a> {
     fn hear(&self) -> Result<Report<'a>, Error<'a>> {
         let Shared { plan, failure, program, .. } = self.shared;
         let (failure, program) = (failure.take(), program.get());
-        let mut heard = Report { failure, program, terminal: None };
-        let Some(wire) = plan.wire else { return Ok(heard) };
+        let heard = Report { failure, program, terminal: None };
+        match plan.wire {
+            Some(wire) if plan.init || plan.terminal.is_some() => self.hear_over(wire, heard),
+            _ => Ok(heard),
+        }
+    }
+
+    #[inline(never)] // packed
+    fn hear_over(&self, wire: Wire, mut heard: Report<'a>) -> Result<Report<'a>, Error<'a>> {
         step(Step::Wait, || {
-            if plan.init {
+            if self.shared.plan.init {
                 sys::close(wire.childs).on(c"socket")?; // so that the wire has an end
                 while let Some(report) = sys::receive(wire.parents).on(c"socket")? {
                     let terminal = report.terminal.or(heard.terminal);
                     heard = Report { terminal, ..report };
                 }
-            } else if plan.terminal.is_some() && failure.is_none() && !sys::rehearses() {
+            } else if heard.failure.is_none() && !sys::rehearses() {
                 let report = sys::receive(wire.parents).on(c"socket")?;
                 heard.terminal = report.and_then(|report| report.terminal);
             }
@@ -424,6 +493,7 @@ fn report(error: &Error) {
 
 #[inline(never)] // packed, unlike its caller
 fn tell_error(error: &Error, texts: &Texts) {
+    let error = &ids::blamed(error);
     let mut line = Text::new();
     error.line(&mut line, texts);
     say(line.as_bytes());

@@ -1,6 +1,7 @@
 //! Level 7. From options to a finished plan: every decision taken, every string built, before the
 //! clone. The child only carries it out (see the hazards in `child.rs`).
 
+use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
@@ -8,15 +9,16 @@ use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
 use crate::cgroup::Cgroups;
 use crate::error::{Error, Fault, On, Refusal};
 use crate::flags::{Clone, Map};
-use crate::idmap::IdMaps;
+use crate::helper::{Helper, Job, Work};
+use crate::ids::{self, Identity, Maps, One};
 use crate::lifetime::Wire;
 use crate::mounts::Mounts;
-use crate::options::{DryRun, Options, Profile};
+use crate::options::{DryRun, Network, Options, Profile};
 use crate::privileges::Privileges;
 use crate::steps::Step;
 use crate::sys::{self, Arena, Stack, step};
 use crate::terminal::Terminal;
-use crate::{caps, image, seccomp};
+use crate::{caps, image, network, seccomp};
 
 const DEFAULT_PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_HOME: &CStr = c"HOME=/root";
@@ -40,16 +42,24 @@ pub enum Root<'a> {
 /// Everything that the child does, in the order in which it does it.
 pub struct Plan<'a> {
     pub namespaces: Clone,
-    /// In a user namespace of our own: who is root there.
-    pub id_maps: Option<IdMaps>,
+    /// In a user namespace of our own where one id each is mapped: which.
+    pub maps: Option<One>,
+    /// Who maps a range of them, from outside.
+    pub helper: Option<Helper>,
+    /// A copy of the image's mounts, which are nowhere yet: where the helper maps their owners.
+    pub tree: Option<i32>,
     /// To our parent. Not with `--bare`, which outlives it.
     pub wire: Option<Wire>,
     pub hostname: Option<&'a CStr>,
+    /// Raise it, in a network namespace of our own.
+    pub loopback: bool,
     pub root: Root<'a>,
     /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
     pub mounts: Option<Mounts>,
     /// Not with `--bare`, which gives up no right.
     pub privileges: Option<Privileges>,
+    /// `None`: root.
+    pub user: Option<Identity>,
     /// A terminal of its own, like that of the user.
     pub terminal: Option<Terminal>,
     /// `None`: the root directory, where entering the root leaves us anyway.
@@ -58,7 +68,8 @@ pub struct Plan<'a> {
     pub programs: Strings<'a>,
     /// `None`: the program's path alone.
     pub argv: Option<Strings<'a>>,
-    pub environment: Strings<'a>,
+    /// NULLs at its end; with a user, room for the variables that name him.
+    pub environment: Cell<&'static mut [Option<ThinCStr<'static>>]>,
     /// Our own init is PID 1.
     pub init: bool,
     pub page_size: usize,
@@ -75,7 +86,7 @@ impl<'a> Plan<'a> {
         image: &'a CStr,
         process: &Process,
     ) -> Result<(Plan<'a>, Stack, Option<Stack>), Error<'a>> {
-        let namespaces = options.namespaces.unwrap_or(default_namespaces(process));
+        let namespaces = namespaces(options, process);
         let root = match image::kind(options.image) {
             image::Kind::Host => Root::Host,
             _ if namespaces.contains(Clone::NEWNS) => Root::Image(image),
@@ -85,6 +96,7 @@ impl<'a> Plan<'a> {
         let path = Search::new(options, process);
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
         let size = pointers + path.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
+        let size = size + if options.user.is_some() { ids::ROOM } else { 0 };
         // An init has nothing in common with us, and a guard has.
         let may_be_guarded = !options.bare && !options.init;
         let (sharing, guards) =
@@ -103,28 +115,36 @@ impl<'a> Plan<'a> {
         };
         let own_dev = matches!(root, Root::Image(_)) && !options.bare;
         let mut stdin = true; // as far as anybody has looked
-        let terminal = if options.bare || sys::skips(Step::Terminal) {
-            None
-        } else {
-            step(Step::Terminal, || own_terminal(options, own_dev, &mut stdin))?
-        };
+        let terminal = own_terminal(options, own_dev, &mut stdin)?;
         let privileges = if sealed(options) { Some(privileges(options)?) } else { None };
-        let may_change_ids =
-            process.euid == 0 && privileges.as_ref().is_none_or(Privileges::may_change_ids);
+        let Ids { maps, helper, tree } = match namespaces.contains(Clone::NEWUSER) {
+            true => map_ids(options, root, process)?,
+            false => Ids { maps: None, helper: None, tree: None },
+        };
+        let has_ids = process.euid == 0 || helper.is_some();
+        let facts = [terminal.is_some(), stdin, maps.is_none()];
         let plan = Plan {
             namespaces,
-            id_maps: namespaces
-                .contains(Clone::NEWUSER)
-                .then(|| IdMaps::root_is(process.euid, process.egid)),
+            maps,
+            helper,
+            tree,
             wire: if options.bare { None } else { Some(wire()?) },
             hostname,
+            loopback: options.network == Network::None,
             root,
             mounts: if own_dev {
-                Some(mounts(options, namespaces, [terminal.is_some(), stdin], &mut arena)?)
+                Some(mounts(options, namespaces, facts, &mut arena)?)
             } else {
                 None
             },
+            guarded: has_ids
+                && may_be_guarded
+                && privileges.as_ref().is_none_or(Privileges::may_change_ids),
             privileges,
+            user: match options.user {
+                Some(given) => Some(identity(given, &mut arena).ok_or(too_small)?),
+                None => None,
+            },
             terminal,
             workdir: match (options.workdir, root) {
                 (None, Root::Host) => Some(c"/"), // nothing else takes us there
@@ -132,10 +152,9 @@ impl<'a> Plan<'a> {
             },
             programs,
             argv: (!options.command.is_empty()).then_some(options.command),
-            environment,
+            environment: Cell::new(environment),
             init: options.init,
             page_size: process.page_size,
-            guarded: may_change_ids && may_be_guarded,
         };
         Ok((plan, stack, guards_stack))
     }
@@ -147,6 +166,17 @@ fn wire() -> Result<Wire, Error<'static>> {
 
 /// A script has none: it runs in the user's.
 fn own_terminal(
+    options: &Options,
+    own_dev: bool,
+    stdin: &mut bool,
+) -> Result<Option<Terminal>, Error<'static>> {
+    if options.bare || sys::skips(Step::Terminal) {
+        return Ok(None);
+    }
+    step(Step::Terminal, || look_for_terminal(options, own_dev, stdin))
+}
+
+fn look_for_terminal(
     options: &Options,
     own_dev: bool,
     stdin: &mut bool,
@@ -168,39 +198,110 @@ fn own_terminal(
     Ok(terminal.filter(can_be_made))
 }
 
-fn default_namespaces(process: &Process) -> Clone {
+/// See `Plan`.
+struct Ids {
+    maps: Option<One>,
+    helper: Option<Helper>,
+    tree: Option<i32>,
+}
+
+/// Where there is a range of ids for the caller: who will map it. Root's is a private one, so there
+/// the image's owners have to be mapped as well, in a copy of its mounts. Else one id each.
+#[inline(never)] // a large frame, and not on the way to the wait
+fn map_ids<'a>(options: &Options, root: Root<'a>, process: &Process) -> Result<Ids, Error<'a>> {
+    let one = Ids { maps: Some(One::of_caller(process)), helper: None, tree: None };
+    let script = options.study.dry_run == Some(DryRun::Script);
+    if sys::skips(Step::MapIds) || script && process.euid != 0 {
+        return Ok(one); // for a script: what unshare(1) does
+    }
+    if !step(Step::MapIds, || Maps::may_be_ours(process))? {
+        return Ok(one);
+    }
+    step(Step::MapIds, || sys::seldom().on(c"range of ids"))?;
+    map_range(one, script, root, process)
+}
+
+/// Where there is no range after all: `one`.
+#[inline(never)] // packed
+fn map_range<'a>(
+    one: Ids,
+    script: bool,
+    root: Root<'a>,
+    process: &Process,
+) -> Result<Ids, Error<'a>> {
+    let mut maps = Maps::none();
+    if !step(Step::MapIds, || maps.search(process))? {
+        return Ok(one);
+    }
+    if script {
+        return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
+    }
+    let is_root = process.euid == 0;
+    let tree = match root {
+        Root::Image(image) if is_root => {
+            Some(step(Step::MapOwners, || sys::open_tree(image).on(image))?)
+        }
+        _ => None,
+    };
+    let map = |object, map| Job { step: Step::MapIds, object, work: Work::Map(map) };
+    let jobs = [
+        map(if is_root { c"uid_map" } else { c"newuidmap" }, maps.uid.as_bytes()),
+        map(if is_root { c"gid_map" } else { c"newgidmap" }, maps.gid.as_bytes()),
+        Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(tree) },
+    ];
+    let helper = Some(Helper::start(&jobs)?);
+    Ok(Ids { maps: None, helper, tree })
+}
+
+/// What `--ns` says, or by default all but the network; and that where `--net` wants one.
+fn namespaces(options: &Options, process: &Process) -> Clone {
+    let user = if process.euid == 0 { Clone::empty() } else { Clone::NEWUSER };
     let all = Clone::NEWUTS | Clone::NEWPID | Clone::NEWNS | Clone::NEWIPC | Clone::NEWCGROUP;
-    if process.euid == 0 { all } else { all | Clone::NEWUSER }
+    let chosen = options.namespaces.unwrap_or(all | user);
+    match options.network {
+        Network::None | Network::Pasta => chosen | Clone::NEWNET,
+        _ => chosen,
+    }
 }
 
 #[inline(never)] // smaller alone than among its caller's variables
 fn mounts(
     options: &Options,
     namespaces: Clone,
-    [own_terminal, stdin]: [bool; 2],
+    [own_terminal, stdin, tty_group]: [bool; 3],
     arena: &mut Arena,
 ) -> Result<Mounts, Error<'static>> {
     let own_user = namespaces.contains(Clone::NEWUSER);
     let console = if own_terminal || !stdin || sys::skips(Step::Dev) {
         None
     } else {
-        step(Step::Dev, || Ok(terminal(arena)))?
+        step(Step::Dev, || match sys::ioctl_tcgets(sys::STDIN) {
+            Ok(_) => sys::seldom().map(|()| terminal(arena)).on(c"/dev/console"),
+            Err(_) => Ok(None),
+        })?
     };
     Ok(Mounts {
         borrowed: own_user,
+        tty_group,
         own_network: !own_user || namespaces.contains(Clone::NEWNET),
         has_console: own_terminal || console.is_some(),
         console,
         own_ipc: namespaces.contains(Clone::NEWIPC),
         own_cgroup: namespaces.contains(Clone::NEWCGROUP),
+        names: match options.network {
+            Network::Pasta => network::FILES.len(),
+            Network::Named => 0,
+            _ if namespaces.contains(Clone::NEWNET) => 0,
+            _ => network::HOSTS_FILES,
+        },
         masked: !options.privileged,
     })
 }
 
 /// What standard input is called, where it is a terminal of this `/dev`: of another, the name could
 /// be another's here.
+#[inline(never)] // packed
 fn terminal(arena: &mut Arena) -> Option<&'static CStr> {
-    sys::ioctl_tcgets(sys::STDIN).ok()?;
     let link = c"/proc/self/fd/0";
     let path = arena.bytes(TERMINAL_NAME)?;
     let (_nul, room) = path.split_last_mut()?;
@@ -275,9 +376,10 @@ fn hostname(
 
 // --- the environment ---------------------------------------------------------------------------
 
-/// What `environment` needs at most: one slot an option, the four defaults and the NULL.
+/// What `environment` needs at most: one slot an option, the four defaults, those that name a user,
+/// and the NULL.
 fn environment_slots(options: &Options) -> usize {
-    options.environment().count() + 5
+    options.environment().count() + 5 + ids::VARIABLES
 }
 
 /// PATH, HOME, TERM and `container`, then what `-e` says. The last one to name a variable wins.
@@ -285,11 +387,12 @@ fn environment(
     options: &Options<'static>,
     process: &Process,
     arena: &mut Arena,
-) -> Option<Strings<'static>> {
+) -> Option<&'static mut [Option<ThinCStr<'static>>]> {
     let slots = arena.strings(environment_slots(options))?;
     let mut used = 0;
     let term = caller_entry(process, b"TERM");
-    let defaults = [Some(DEFAULT_PATH), Some(DEFAULT_HOME), term, Some(CONTAINER)];
+    let home = if options.user.is_none() { Some(DEFAULT_HOME) } else { None };
+    let defaults = [Some(DEFAULT_PATH), home, term, Some(CONTAINER)];
     let given = options.environment().map(|entry| resolve(entry, process));
     for entry in defaults.into_iter().chain(given).flatten() {
         let name = name_of(entry);
@@ -299,7 +402,19 @@ fn environment(
         used = used.max(place + 1);
         *slots.get_mut(place)? = Some(ThinCStr::new(entry));
     }
-    slots.get(..=used) // with the NULL behind the last
+    slots.get_mut(..=used + if options.user.is_some() { ids::VARIABLES } else { 0 })
+}
+
+/// `USER:GROUP`, taken apart.
+#[inline(never)] // packed
+fn identity(given: &'static CStr, arena: &mut Arena) -> Option<Identity> {
+    let mut words = given.to_bytes().split(|&byte| byte == b':');
+    Some(Identity {
+        given,
+        user: words.next()?,
+        group: words.next().unwrap_or(b""),
+        room: Cell::new(arena.bytes(ids::ROOM)?),
+    })
 }
 
 /// `NAME=VALUE` as it is; `NAME` as the caller has it, or nothing.
@@ -406,6 +521,8 @@ pub type Failure<'a> = Option<Error<'a>>;
 /// The memory that parent and child have in common.
 pub struct Shared<'p, 'a> {
     pub plan: &'p Plan<'a>,
+    /// Who starts pasta(1) for the child's network, and ends it.
+    pub pasta: Option<&'p Helper>,
     /// Where there are limits. Then it is the child that makes the cgroup namespace.
     pub cgroups: Option<&'p Cgroups>,
     /// Written by the child, read by the parent after the clone has returned.

@@ -69,11 +69,20 @@ pub fn limit(privileges: &Privileges) -> Result<(), Error<'static>> {
     if let Some(filter) = &privileges.filter {
         skippable(Step::Filter, || sys::seccomp_set_mode_filter(filter).on(c"seccomp"))?;
     }
-    skippable(Step::Capabilities, || cut_capabilities(privileges).on(c"capabilities"))
+    Ok(())
 }
 
-/// First what execve could give back, then what we have.
-fn cut_capabilities(privileges: &Privileges) -> Result<(), Errno> {
+/// First what execve could give back.
+pub fn bound(privileges: &Privileges) -> Result<(), Error<'static>> {
+    skippable(Step::Capabilities, || bound_capabilities(privileges).on(c"capabilities"))
+}
+
+/// Then what we have.
+pub fn cut(keep: Set) -> Result<(), Error<'static>> {
+    skippable(Step::Capabilities, || cut_capabilities(keep).on(c"capabilities"))
+}
+
+fn bound_capabilities(privileges: &Privileges) -> Result<(), Errno> {
     let keep = privileges.capabilities;
     for capability in (0..u64::BITS).filter(|number| keep >> number & 1 == 0) {
         match sys::prctl_capbset_drop(capability) {
@@ -84,6 +93,10 @@ fn cut_capabilities(privileges: &Privileges) -> Result<(), Errno> {
             answer => answer?,
         }
     }
+    Ok(())
+}
+
+fn cut_capabilities(keep: Set) -> Result<(), Errno> {
     match sys::capset(keep) {
         Err(Errno::EPERM) => match sys::capget()? & keep {
             all if all == keep => Err(Errno::EPERM),

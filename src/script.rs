@@ -93,6 +93,10 @@ impl Script {
                 line.push(if first as i32 >= 0 { TO_ROOT } else { "" });
                 fill(line, b"mkdir -m =2 @1\n", call);
             }
+            // A file, beneath the directory where we stand. A link there would be followed.
+            Sysno::move_mount if call.registers[4] != 0 => {
+                fill(line, b"[ -L @3 ] || mount --move @1 @3\n", call);
+            }
             Sysno::keyctl | Sysno::prlimit64 | Sysno::seccomp | Sysno::capset => {
                 trace::call(line.push("# no command does this: "), call, None);
                 line.push("\n");
@@ -177,6 +181,7 @@ texts! {
     Sysno::sethostname => "hostname -- %0\n",
     Sysno::umask => "umask =0\n",
     Sysno::mknodat => "touch @1\n",
+    Sysno::ioctl => "ip link set lo up\n",
     Sysno::symlinkat => "ln -s %0 @2\n",
     Sysno::chdir => "cd @0\n",
     Sysno::pivot_root => "pivot_root . .\n\

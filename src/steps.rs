@@ -15,15 +15,18 @@ pub enum Step {
     Close,
     HoldSignals,
     Limits,
+    Network,
     Memory,
     Banner,
+    Helper,
     Clone,
     Join,
-    MapIds,
     DieWithParent,
     Keyring,
     OomScore,
     CoreDumps,
+    MapIds,
+    MapOwners,
     Hostname,
     Private,
     BindRoot,
@@ -33,18 +36,21 @@ pub enum Step {
     Proc,
     Sys,
     Mask,
+    HostFiles,
     Place,
     EnterRoot,
     PivotRoot,
     MoveRoot,
     Chroot,
     LeaveHost,
+    FindUser,
     Terminal,
     Workdir,
     Umask,
     HideMemory,
     NoNewPrivs,
     Filter,
+    BecomeUser,
     Capabilities,
     FreeSignals,
     Exec,
@@ -90,7 +96,7 @@ impl Lesson {
 }
 
 /// In the order of `Step`.
-pub const LESSONS: &[Lesson; 47] = &[
+pub const LESSONS: &[Lesson; 53] = &[
     lesson(Step::Option, packed!("option")),
     lesson(Step::Output, packed!("output")),
     lesson(Step::Trace, packed!("trace")),
@@ -144,6 +150,17 @@ pub const LESSONS: &[Lesson; 47] = &[
         ),
     ),
     lesson(
+        Step::Network,
+        packed!(
+            "network",
+            "",
+            "Another's is entered before the clone: from a user namespace of its own the child may \
+             not (setns(2)). A new one has a loopback that is down. pasta(1) turns its packets \
+             into calls of sockets outside, which takes no root.",
+            "It would be the host's, or not even 127.0.0.1 would answer.",
+        ),
+    ),
+    lesson(
         Step::Memory,
         packed!(
             "map stack",
@@ -160,6 +177,16 @@ pub const LESSONS: &[Lesson; 47] = &[
             "",
             "The banner is for people: it is printed where stderr is a terminal.",
             "",
+        ),
+    ),
+    lesson(
+        Step::Helper,
+        packed!(
+            "helper",
+            "",
+            "While the child borrows our memory we are asleep. What must be done from outside in \
+             that time is done by a helper, forked before.",
+            "The child would wait for a parent that waits for it.",
         ),
     ),
     lesson(
@@ -181,16 +208,6 @@ pub const LESSONS: &[Lesson; 47] = &[
             "From here on the limits hold. The cgroup namespace comes after it, so that our cgroup \
              is its root (cgroup_namespaces(7)).",
             "The limits would be there, and nobody in them.",
-        ),
-    ),
-    lesson(
-        Step::MapIds,
-        packed!(
-            "map ids",
-            "ids",
-            "In a new user namespace nobody has an id. We become root there, and outside stay who \
-             we are. setgroups(2) is given up first (CVE-2014-8989).",
-            "We would be the overflow user, nobody, and own no file (user_namespaces(7)).",
         ),
     ),
     lesson(
@@ -230,6 +247,27 @@ pub const LESSONS: &[Lesson; 47] = &[
             "A core dump is handled on the host, by whoever core_pattern names, with the host's \
              rights. A limit of one byte stops it, a pipe included (core(5)).",
             "The host's handler would read what the container wrote.",
+        ),
+    ),
+    lesson(
+        Step::MapIds,
+        packed!(
+            "map ids",
+            "ids",
+            "In a new user namespace nobody has an id. We become root there: with one id, and \
+             outside still who we are, after setgroups(2) was given up (CVE-2014-8989); or with a \
+             range that the caller was given (subuid(5)).",
+            "We would be the overflow user, nobody, and own no file (user_namespaces(7)).",
+        ),
+    ),
+    lesson(
+        Step::MapOwners,
+        packed!(
+            "map owners",
+            "",
+            "Outside nobody has the container's ids, so the image's mount is told them: files keep \
+             their owners on disk, and inside they are root's (mount_setattr(2)).",
+            "All files of the image would be nobody's.",
         ),
     ),
     lesson(
@@ -322,6 +360,16 @@ pub const LESSONS: &[Lesson; 47] = &[
         ),
     ),
     lesson(
+        Step::HostFiles,
+        packed!(
+            "share files",
+            "files",
+            "Who shares the host's network needs its resolv.conf and hosts. They are mounted \
+             read-only onto the image's, or over a link there, which is not followed.",
+            "No name would be found, or by servers that are not there.",
+        ),
+    ),
+    lesson(
         Step::Place,
         packed!(
             "place mounts",
@@ -376,6 +424,16 @@ pub const LESSONS: &[Lesson; 47] = &[
             "leave",
             "The host's root is detached. With it go all its mounts.",
             "`cd ..` from / would lead into the host.",
+        ),
+    ),
+    lesson(
+        Step::FindUser,
+        packed!(
+            "find user",
+            "",
+            "Names are the image's: its own passwd(5) and group(5) say which numbers they are. \
+             They are read from inside, where no link of theirs leads to the host's.",
+            "",
         ),
     ),
     lesson(
@@ -436,6 +494,16 @@ pub const LESSONS: &[Lesson; 47] = &[
             "The kernel has hundreds of system calls, and most of its holes are in those that no \
              program needs. A filter lets through the usual ones (seccomp(2)).",
             "Every call of the kernel could be tried from inside.",
+        ),
+    ),
+    lesson(
+        Step::BecomeUser,
+        packed!(
+            "become user",
+            "",
+            "First the groups, then the user: afterwards nobody may. With root's id go root's \
+             capabilities, and the wish to end with our parent, which is repeated.",
+            "The command would run as root.",
         ),
     ),
     lesson(

@@ -64,9 +64,10 @@ impl Terminal {
 }
 
 /// Makes the terminal, and us the leader of a session that is controlled by it. Hands its other
-/// side to our parent. To be called when the root is the container's.
+/// side to our parent. To be called when the root is the container's. Of the owner, where that is
+/// somebody else than we still are: he may open it too.
 #[inline(never)] // packed
-pub fn take(terminal: &Terminal, parent: i32) -> Result<(), Fault<'static>> {
+pub fn take(terminal: &Terminal, parent: i32, owner: Option<u32>) -> Result<(), Fault<'static>> {
     let (ptmx, pts) = (c"/dev/ptmx", c"/dev/pts/0"); // the first of a new devpts
     let flags = O::RDWR | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;
     let master = sys::openat(sys::AT_FDCWD, ptmx, flags).on(ptmx)?;
@@ -82,6 +83,9 @@ pub fn take(terminal: &Terminal, parent: i32) -> Result<(), Fault<'static>> {
     if let Some(settings) = &terminal.settings {
         sys::ioctl_tcsets(slave, settings).on(pts)?;
         sys::ioctl_tiocswinsz(slave, &terminal.size).on(pts)?;
+    }
+    if let Some(uid) = owner {
+        sys::fchown(slave, uid).on(pts)?;
     }
     sys::setsid().on(pts)?;
     sys::ioctl_tiocsctty(slave).on(pts)?;

@@ -108,6 +108,8 @@ pub enum Kind {
     Capability,
     /// A `struct sigaction` of zeros.
     DefaultAction,
+    /// A `struct ifreq` that raises the loopback.
+    LoopbackUp,
     /// A `struct timespec`, or NULL.
     Time,
     /// A `sigset_t`.
@@ -124,6 +126,8 @@ pub enum Kind {
     Filter,
     /// The three sets of `capset`.
     Sets,
+    /// Numbers of groups; how many is the argument before.
+    Groups,
 
     /// Pollfds, whose number is the next argument. What was found is not shown.
     Polls,
@@ -219,13 +223,14 @@ impl<'a> Iterator for Strings<'_, 'a> {
 
 /// Declares the constants that are no flags, by the call that takes them.
 macro_rules! named {
-    ($($call:ident: $($name:ident = $value:expr),+;)*) => {
+    ($($call:ident: $($name:ident $(| $more:ident)* = $value:expr),+;)*) => {
         static NAMED: [(Sysno, u32); [$($(stringify!($name)),+),*].len()] =
             [$($((Sysno::$call, $value as u32)),+),*];
 
         /// In the order of `NAMED`.
         static NAMES: [u8; PLAIN_NAMES.len()] = copied(PLAIN_NAMES);
-        const PLAIN_NAMES: &[u8] = concat!($($(stringify!($name), "\x1f"),+),*).as_bytes();
+        const PLAIN_NAMES: &[u8] =
+            concat!($($(stringify!($name) $(, "|", stringify!($more))*, "\x1f"),+),*).as_bytes();
     };
 }
 
@@ -234,15 +239,21 @@ named! {
     fcntl: FD_CLOEXEC = libc::FD_CLOEXEC, F_SETFD = libc::F_SETFD;
     ioctl: TCGETS = libc::TCGETS, TCSETS = libc::TCSETS, TIOCSCTTY = libc::TIOCSCTTY,
         TIOCGWINSZ = libc::TIOCGWINSZ, TIOCSWINSZ = libc::TIOCSWINSZ,
-        TIOCGPGRP = libc::TIOCGPGRP, TIOCSPTLCK = libc::TIOCSPTLCK, TIOCGPTPEER = libc::TIOCGPTPEER;
+        TIOCGPGRP = libc::TIOCGPGRP, TIOCSPTLCK = libc::TIOCSPTLCK, TIOCGPTPEER = libc::TIOCGPTPEER,
+        SIOCSIFFLAGS = libc::SIOCSIFFLAGS;
     keyctl: KEYCTL_JOIN_SESSION_KEYRING = libc::KEYCTL_JOIN_SESSION_KEYRING;
     madvise: MADV_RANDOM = libc::MADV_RANDOM, MADV_DONTNEED = libc::MADV_DONTNEED;
     memfd_create: MFD_CLOEXEC = libc::MFD_CLOEXEC;
-    mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE;
+    mount_setattr: AT_RECURSIVE = libc::AT_RECURSIVE,
+        AT_EMPTY_PATH | AT_RECURSIVE = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    move_mount: MOVE_MOUNT_F_SYMLINKS = 1, MOVE_MOUNT_F_EMPTY_PATH = 4;
     newfstatat: AT_SYMLINK_NOFOLLOW = libc::AT_SYMLINK_NOFOLLOW;
+    open_tree: OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE =
+        1 | libc::O_CLOEXEC | libc::AT_RECURSIVE;
     prctl: SUID_DUMP_DISABLE = 0, // no option of prctl is 0
         PR_SET_PDEATHSIG = libc::PR_SET_PDEATHSIG,
         PR_SET_DUMPABLE = libc::PR_SET_DUMPABLE,
+        PR_GET_NO_NEW_PRIVS = libc::PR_GET_NO_NEW_PRIVS,
         PR_CAPBSET_READ = libc::PR_CAPBSET_READ,
         PR_CAPBSET_DROP = libc::PR_CAPBSET_DROP,
         PR_SET_NO_NEW_PRIVS = libc::PR_SET_NO_NEW_PRIVS;
@@ -254,6 +265,8 @@ named! {
     socketpair: AF_UNIX = libc::AF_UNIX;
     wait4: WNOHANG = libc::WNOHANG;
     prlimit64: RLIMIT_CORE = libc::RLIMIT_CORE;
+    socket: AF_INET = libc::AF_INET, IPPROTO_IP = 0,
+        SOCK_DGRAM | SOCK_CLOEXEC = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
     unlinkat: AT_REMOVEDIR = libc::AT_REMOVEDIR;
     seccomp: SECCOMP_SET_MODE_FILTER = libc::SECCOMP_SET_MODE_FILTER;
 }
@@ -353,7 +366,8 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
     match kind {
         Kind::MountAttr => {
             flag_word(line.push("{attr_set="), half(0).into(), flags::MountAttr::TABLE);
-            line.push(", attr_clr=0, propagation=0, userns_fd=0}");
+            line.push(", attr_clr=0, propagation=0, userns_fd=");
+            line.push_decimal(half(24).into()).push("}");
         }
         Kind::Filter => {
             line.push("{len=").push_decimal(half(0).into()).push(", filter=");
@@ -362,6 +376,13 @@ fn structure(line: &mut Buffer, call: &Call, kind: Kind, address: usize, returne
         Kind::Sets | Kind::SetsOut => {
             let set = |at| u64::from(half(at)) | u64::from(half(at + 12)) << 32;
             capability_sets(line, [set(0), set(4), set(8)]);
+        }
+        Kind::Groups => {
+            line.push("[");
+            for at in 0..call.registers[0].min(STRING_LIMIT) {
+                line.push(if at == 0 { "" } else { ", " }).push_decimal(half(4 * at).into());
+            }
+            line.push(if call.registers[0] > STRING_LIMIT { ", ...]" } else { "]" });
         }
         Kind::Text => quoted(line, (call.memory)(address, returned), STRING_LIMIT),
         Kind::Path => {
@@ -426,6 +447,7 @@ fn signals(line: &mut Buffer, set: u64) {
 
 fn always_the_same(kind: Kind) -> &'static str {
     match kind {
+        Kind::LoopbackUp => "{ifr_name=\"lo\", ifr_flags=IFF_UP}",
         Kind::DefaultAction => "{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}",
         Kind::LimitOfOne => "{rlim_cur=1, rlim_max=1}",
         Kind::CapabilityHeader => "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}",

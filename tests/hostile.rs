@@ -133,7 +133,7 @@ fn holds(place: &str, what: &str, make: impl Fn(&Path, &Canary) -> std::io::Resu
 /// Where tinyctr reaches, or may want to.
 const PLACES: [&str; 5] = ["dev", "proc", "sys", "etc", "tmp"];
 /// Components of a target.
-const BELOW: [&str; 10] = [
+const BELOW: [&str; 13] = [
     "dev/pts",
     "dev/shm",
     "dev/null",
@@ -144,6 +144,9 @@ const BELOW: [&str; 10] = [
     "sys/fs/cgroup",
     "etc/passwd",
     "etc/group",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
 ];
 
 #[test]
@@ -252,7 +255,7 @@ const STARTS: usize = 200;
 #[test]
 fn a_place_that_is_swapped_during_the_start_leads_nowhere() {
     require!(is_root() && can_contain(), NEEDS_ROOT);
-    for place in ["dev", "proc", "sys", "etc"] {
+    for place in ["dev", "proc", "sys", "etc", "etc/resolv.conf"] {
         let (refused, hits) = race(place, |host| {
             let mut command = tinyctr(["-q"]);
             command.arg(host.image()).arg("/probe").args(host.words("links {mark} {pid}"));

@@ -136,6 +136,15 @@ fn nothing_is_left_of_a_start_on_a_terminal_that_is_killed_wherever() {
     leaves_nothing_wherever_it_is_killed(&[], &mut Seat(Terminal::new()));
 }
 
+#[test]
+fn nothing_is_left_of_a_start_with_a_helper_that_is_killed_wherever() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(can_trace(), NO_PTRACE);
+    let own_user = "--ns=uts,pid,mnt,ipc,cgroup,user";
+    leaves_nothing_wherever_it_is_killed(&[own_user, "-u", "5:6"], &mut Pipe(None));
+    leaves_nothing_wherever_it_is_killed(&[own_user, "--init"], &mut Pipe(None));
+}
+
 // --- killed at any moment ------------------------------------------------------------------------
 
 /// Pauses that differ, the same in every run.

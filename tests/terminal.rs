@@ -67,6 +67,19 @@ fn the_command_leads_a_session_on_it() {
 }
 
 #[test]
+fn it_belongs_to_the_user_that_the_command_runs_as() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let script = "for file in /dev/tty /dev/pts/0 /dev/console; do : <>$file && echo yes; done; \
+        stat -c %u:%g:%a /dev/pts/0";
+    let own_user = "--ns=uts,pid,mnt,ipc,cgroup,user";
+    for options in [&["-u", "65534:100"][..], &["--init", "-u", "65534"], &[own_user, "-u65534"]] {
+        let (code, text) = shown(&mut inside(options, &["sh", "-c", script]));
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!((code, words), (0, vec!["yes", "yes", "yes", "65534:5:620"]), "{options:?}");
+    }
+}
+
+#[test]
 fn its_size_is_that_of_the_users_terminal_and_follows_it() {
     require!(can_contain(), NO_NAMESPACES);
     for options in [&[][..], &["--init"]] {

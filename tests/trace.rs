@@ -39,6 +39,21 @@ fn a_sealed_run_is_told_as_strace_tells_it() {
 }
 
 #[test]
+fn a_network_is_told_as_strace_tells_it() {
+    same_as_strace(&["-q", "--net=none", image_name(), "true"]);
+    // As root it is entered, else it is refused.
+    same_as_strace(&["-q", "--net=/proc/self/ns/net", image_name(), "true"]);
+    same_as_strace(&["-q", "--net=no-such-name", "/", "true"]);
+}
+
+#[test]
+fn a_run_with_a_helper_is_told_as_strace_tells_it() {
+    let ns = "--ns=uts,pid,mnt,ipc,cgroup,user";
+    same_as_strace(&["-q", ns, "-u", "5:6", image_name(), "true"]);
+    same_as_strace(&["-q", "--bare", ns, image_name(), "true"]);
+}
+
+#[test]
 fn a_run_on_the_hosts_own_root_is_told_as_strace_tells_it() {
     same_as_strace(&["--verbose", "/", "true"]);
     same_as_strace(&["--ns", "none", "/", "sh", "-c", "exit 3"]);
@@ -162,12 +177,19 @@ fn from_strace(text: &str) -> Vec<Call> {
     }
     let mut calls = Vec::new();
     let mut became = false;
+    let mut helper = 0;
     for (pid, line) in lines {
-        if pid != parent && became {
-            continue; // the command's own
-        }
-        let call = call(if pid == parent { "parent" } else { "child" }, &line);
+        let who = match pid {
+            _ if pid == parent => "parent",
+            _ if pid == helper => "helper",
+            _ if became => continue, // the command's own
+            _ => "child",
+        };
+        let call = call(who, &line);
         became |= call.text.starts_with("execve(") && call.result == "0";
+        if call.text.starts_with("fork(") {
+            helper = call.result.parse().expect("a pid");
+        }
         calls.push(call);
     }
     without_pids(without_unpacking(calls))
@@ -195,6 +217,7 @@ fn from_trace(text: &str) -> Vec<Call> {
             Some(("parent   ", rest)) => ("parent", rest),
             Some(("child    ", rest)) => ("child", rest),
             Some(("init     ", rest)) => ("init", rest),
+            Some(("helper   ", rest)) => ("helper", rest),
             _ => continue,
         };
         if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
@@ -264,19 +287,47 @@ fn shown(call: &str) -> String {
     out.trim_end().to_owned()
 }
 
-/// The child's pid, wherever it stands, made equal.
+/// The pids of child and helper, wherever they stand, made equal; and what the helper does, at the
+/// same time as the others, put behind what they do.
 fn without_pids(mut calls: Vec<Call>) -> Vec<Call> {
-    let clones = calls.iter().filter(|call| call.text.starts_with("clone("));
-    for pid in clones.map(|call| call.result.clone()).collect::<Vec<_>>() {
+    let made_by = |maker: &'static str| {
+        let made = calls.iter().filter(move |call| call.text.starts_with(maker));
+        made.map(|call| call.result.clone())
+    };
+    // A rehearsal doesn't tell what clone has returned; but the child says it to its helper.
+    let said = calls.iter().find(|call| call.text.contains("\"/proc/self\""));
+    let said = said.and_then(|call| call.text.split('"').nth(3).map(str::to_owned));
+    let pids: Vec<_> = made_by("clone(").chain(made_by("fork(")).chain(said).collect();
+    for pid in pids {
+        if !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let length = pid.len().to_string();
+        let places =
+            [("wait4(", ","), ("kill(", ","), ("parent_tid=[", "]"), ("/proc/", "/"), ("\"", "\"")];
         for call in &mut calls {
-            for (before, after) in [("wait4(", ","), ("kill(", ","), ("parent_tid=[", "]")] {
-                let named = |pid: &str| format!("{before}{pid}{after}");
-                call.text = call.text.replace(&named(&pid), &named("PID"));
+            for (before, after) in places {
+                let named = format!("{before}{pid}{after}");
+                if call.text.contains(&named) {
+                    call.text = call.text.replace(&named, &format!("{before}PID{after}"));
+                    call.text = call.text.replace(&format!(", {length})"), ", LENGTH)");
+                    if call.result == length {
+                        call.result = "LENGTH".into();
+                    }
+                }
             }
             if call.result == pid {
                 call.result = "PID".into();
             }
         }
+    }
+    calls.sort_by_key(|call| call.who == "helper");
+    // The end of a helper is a SIGCHLD too: whether it wakes the parent once more, for nothing,
+    // depends on when.
+    const ROUND: usize = 5; // advice twice, ppoll, read, wait4
+    let in_vain = |call: &Call| call.text.starts_with("wait4(") && call.result == "0";
+    while let Some(at) = calls.iter().position(in_vain) {
+        calls.drain(at + 1 - ROUND..=at);
     }
     calls
 }
@@ -313,18 +364,21 @@ fn without_fds(mut calls: Vec<Call>) -> Vec<Call> {
         let is_fd = [
             "close(",
             "fchdir(",
-            "move_mount(",
             "ppoll(",
+            "pipe2(",
             "socketpair(",
             "write(",
             "read(",
             "openat(",
+            "open_tree(",
+            "move_mount(",
+            "mount_setattr(",
         ]
         .iter();
         if is_fd.clone().any(|name| call.text.starts_with(name)) {
             call.text.retain(|letter| !letter.is_ascii_digit());
         }
-        if call.text.starts_with("openat(") || call.text.starts_with("signalfd4(") {
+        if call.text.starts_with("open") || call.text.starts_with("signalfd4(") {
             call.result.clear();
         }
     }
@@ -600,7 +654,8 @@ fn a_script_that_would_be_half_a_script_is_an_error() {
     let failure = fails(&mut tinyctr(["--dry-run=sh", "--trace=json:/dev/null", "/", "x"]), 125);
     assert_eq!(
         failure.cause,
-        "a script is not JSON, leaves no step out, sets no limits, and attends to nothing"
+        "a script is not JSON, leaves no step out, sets no limits, joins nothing and attends to \
+         nothing"
     );
 }
 
@@ -635,6 +690,20 @@ fn explain_says_what_has_changed_as_it_is_inside() {
         assert!(told.contains(&format!("# now: {inside}")), "{inside} in {told}");
     }
     assert!(told.contains("# now: the host name is told"), "{told}");
+}
+
+#[test]
+fn explain_tells_the_mapped_ids_and_the_capabilities() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let ns = "--ns=uts,pid,mnt,ipc,cgroup,user";
+    let said = run(&mut tinyctr(["--explain", ns, "-u", "5:6", image_name(), "true"]));
+    let told = said.stderr.replace("\n         #   ", " ");
+    for map in ["uid_map", "gid_map"] {
+        assert!(told.contains(&format!("# now: {map} is 0 1879048192 65536\n")), "{told}");
+    }
+    assert!(told.contains("# now: Uid: 5 5 5 5 Gid: 6 6 6 6 Groups:"), "{told}");
+    let none = "# now: CapEff: 0000000000000000 CapBnd: 00000000a80425fb";
+    assert!(told.contains(none), "{told}");
 }
 
 // --- what breaks ---------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ pub const FACTS: &[Fact] = &[
         "`ENOSYS`, or `EPERM` from a filter: /proc/self/fd is read with getdents64(2), and what it \
          lists is closed one by one. `--bare` does without either",
     ),
-    fact("dup3", "dup", "2.6.27", true, TERMINAL),
+    fact("dup3", "dup", "2.6.27", true, "made only for a terminal of its own and `--net=pasta`"),
     fact("execve", "execve", "1.0", false, ALWAYS),
     fact("exit_group", "exit_group", "2.6", false, ALWAYS),
     fact(
@@ -81,8 +81,10 @@ pub const FACTS: &[Fact] = &[
         "a bare name is not found (`ENOSYS`); a path is not looked up, and works",
     ),
     fact("fchdir", "chdir", "1.0", false, ALWAYS),
+    fact("fchown", "chown", "1.0", true, "made only for `-u` with a terminal of its own"),
     fact("fcntl", "fcntl", "1.0", true, "made only for `--status-fd`"),
     fact("flock", "flock", "2.0", true, LIMITS),
+    fact("fork", "fork", "1.0", true, HELPER),
     fact(
         "getcwd",
         "getcwd",
@@ -167,11 +169,14 @@ pub const FACTS: &[Fact] = &[
         "move_mount",
         "5.2",
         true,
-        "`ENOSYS`: the directory in the image is opened and entered, and mount(2) moves onto it",
+        "`ENOSYS`, or `EPERM` from a filter: the directory in the image is opened and entered, and \
+         mount(2) moves onto it; /etc/hosts and its like are the image's own; with a user \
+         namespace of root's the start fails",
     ),
     fact("mprotect", "mprotect", "1.0", false, ALWAYS),
     fact("munmap", "munmap", "1.0", true, ALWAYS),
     fact("nanosleep", "nanosleep", "1.0", true, LIMITS),
+    fact("open_tree", "open_tree", "5.2", true, OWNERS),
     fact(
         "openat",
         "open",
@@ -186,6 +191,7 @@ pub const FACTS: &[Fact] = &[
         true,
         "only in a container is it asked whose file tinyctr is; then the start fails",
     ),
+    fact("pipe2", "pipe", "2.6.27", true, HELPER),
     fact(
         "pivot_root",
         "pivot_root",
@@ -230,10 +236,15 @@ pub const FACTS: &[Fact] = &[
         "the start fails: there is no filter; `--seccomp=none` does without",
     ),
     fact("sendmsg", "sendmsg", "1.0", true, TERMINAL),
+    fact("setgid", "setgid", "1.0", true, CHANGED_IDS),
+    fact("setgroups", "setgroups", "1.0", true, CHANGED_IDS),
     fact("sethostname", "sethostname", "1.0", false, ALWAYS),
     fact("setitimer", "setitimer", "1.0", true, "made only for time limits"),
-    fact("setsid", "setsid", "1.0", true, TERMINAL),
+    fact("setns", "setns", "3.0", true, "made only for `--net=NAME`"),
+    fact("setsid", "setsid", "1.0", true, "made only for a terminal of its own and `--net=pasta`"),
+    fact("setuid", "setuid", "1.0", true, CHANGED_IDS),
     fact("signalfd4", "signalfd", "2.6.27", false, "the container is ended; `--bare` does without"),
+    fact("socket", "socket", "1.0", true, "made only for `--net=none`"),
     fact(
         "socketpair",
         "socketpair",
@@ -252,6 +263,15 @@ pub const FACTS: &[Fact] = &[
 ];
 
 const TERMINAL: &str = "made only for a terminal of the container's own, or `--init`";
+
+const HELPER: &str =
+    "every kernel for x86_64 has it; made only for a range of ids, and for `--net=pasta`";
+
+const CHANGED_IDS: &str =
+    "every kernel for x86_64 has it; made only for `-u`, and where a range of ids is mapped";
+
+const OWNERS: &str = "the start fails; made only for a user namespace of root's (`--ns ...,user`), \
+    whose image needs mount_setattr(2) too";
 
 const LIMITS: &str = "made only for `--memory`, `--cpus` and `--pids`";
 

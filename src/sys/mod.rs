@@ -2,7 +2,10 @@
 //! that describe the call, and one place, `enter`, that makes it. Whoever wants to watch tinyctr,
 //! or to stop it, has this one line to stand on.
 
+mod helper;
+mod ids;
 mod memory;
+mod network;
 mod observe;
 mod register;
 mod rehearsal;
@@ -24,8 +27,11 @@ use crate::flags::{Clone, Lock, Mnt, MountAttr, Ms, O, directory_entries};
 use crate::seccomp;
 use crate::trace::{Call, Signature};
 
+pub use helper::*;
+pub use ids::*;
 use memory::Resident;
 pub use memory::{Arena, STACK_SIZE, Stack, map_memory, seldom, texts};
+pub use network::*;
 pub use signal::*;
 pub use socket::*;
 pub use terminal::*;
@@ -311,13 +317,13 @@ pub fn mknodat(path: &CStr, mode: u32, device: [u8; 2]) -> Result<(), Errno> {
     unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode), Device(device))) }
 }
 
-/// `mknodat(AT_FDCWD, path, S_IFREG | mode, 0)`,
+/// `mknodat(directory, path, S_IFREG | mode, 0)`,
 /// [mknod(2)](https://man7.org/linux/man-pages/man2/mknod.2.html): an empty file, in one call and
 /// without a descriptor; `EEXIST` where anything is there.
-pub fn make_file(path: &CStr, mode: u32) -> Result<(), Errno> {
+pub fn make_file(directory: i32, path: &CStr, mode: u32) -> Result<(), Errno> {
     let mode = libc::S_IFREG | mode;
     // SAFETY: as in `openat`. For a file the kernel ignores the fourth argument.
-    unsafe { act(call!(Shut, mknodat, Fd(AT_FDCWD), Str(path), Mode(mode))) }
+    unsafe { act(call!(Shut, mknodat, Fd(directory), Str(path), Mode(mode))) }
 }
 
 /// `symlinkat(target, AT_FDCWD, path)`,
@@ -410,8 +416,18 @@ pub fn mount_move(source: &CStr, target: &CStr) -> Result<(), Errno> {
 /// MS_MOVE does, but a link in the place of `name` is not followed.
 pub fn move_mount(source: &CStr, directory: i32, name: &CStr) -> Result<(), Errno> {
     let call =
-        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Unsigned(0),);
+        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Named(0));
     // SAFETY: the kernel copies the paths and keeps no pointer.
+    unsafe { act(call) }
+}
+
+/// The same with `MOVE_MOUNT_F_SYMLINKS`: `source` may be a link to what is mounted.
+pub fn move_mount_at_link(source: &CStr, directory: i32, name: &CStr) -> Result<(), Errno> {
+    const MOVE_MOUNT_F_SYMLINKS: u32 = 1; // include/uapi/linux/mount.h
+    let flags = MOVE_MOUNT_F_SYMLINKS;
+    let call =
+        call!(Shut, move_mount, Fd(AT_FDCWD), Str(source), Fd(directory), Str(name), Named(flags));
+    // SAFETY: as in `move_mount`.
     unsafe { act(call) }
 }
 

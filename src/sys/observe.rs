@@ -58,7 +58,12 @@ impl Default for Namespaces {
 /// Tells what `step` has changed, as far as it can be seen from where we are.
 pub(super) fn after(step: Step, mut tell: impl FnMut(&[u8])) {
     match step {
-        Step::MapIds => file(c"/proc/self/uid_map", "uid_map is", &mut tell),
+        Step::MapIds => {
+            file(c"/proc/self/uid_map", "uid_map is", &mut tell);
+            file(c"/proc/self/gid_map", "gid_map is", &mut tell);
+        }
+        Step::BecomeUser => status(&[b"Uid:", b"Gid:", b"Groups:"], &mut tell),
+        Step::Capabilities => status(&[b"CapEff:", b"CapBnd:"], &mut tell),
         Step::Hostname => file(c"/proc/sys/kernel/hostname", "the host name is", &mut tell),
         Step::Proc => last_line(c"/proc/self/mountinfo", &mut tell), // the newest mount
         Step::LeaveHost => every_line(c"/proc/self/mountinfo", &mut tell),
@@ -92,16 +97,27 @@ fn working_directory(tell: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// The first line of a small file.
+/// Lines of our status in /proc, by what they begin with.
+fn status(wanted: &[&[u8]], tell: &mut impl FnMut(&[u8])) {
+    let mut words = Line::<200>::new();
+    read_lines(c"/proc/self/status", &mut |line| {
+        if wanted.iter().any(|word| line.starts_with(word)) {
+            words.push(line).push(" ");
+        }
+    });
+    words.replace(b'\t', b' ');
+    tell(words.as_bytes());
+}
+
+/// The lines of a small file.
 fn file(path: &CStr, what: &str, tell: &mut impl FnMut(&[u8])) {
     let mut line = Line::<200>::new();
     line.push(what);
     let mut first = true;
     read_lines(path, &mut |content| {
-        if core::mem::take(&mut first) {
-            for word in content.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
-                line.push(" ").push_visible(word);
-            }
+        line.push(if core::mem::take(&mut first) { "" } else { "," });
+        for word in content.split(|&byte| byte == b' ').filter(|word| !word.is_empty()) {
+            line.push(" ").push_visible(word);
         }
     });
     if !first {

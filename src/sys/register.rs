@@ -32,7 +32,7 @@ registers!(Named | Octal | Umask | Mode | Capability: |number: u32| number as us
 registers!(Unsigned | Address | ChildStack | Hex: |number: usize| number);
 registers!(Device: |numbers: [u8; 2]| u16::from_be_bytes(numbers).into());
 registers!(CloneFlags: |flags: u64| flags as usize);
-registers!(OpenFlags: |flags: flags::O| flags.bits() as usize);
+registers!(OpenFlags | O: |flags: flags::O| flags.bits() as usize);
 registers!(Ms: |flags: flags::Ms| flags.bits() as usize);
 registers!(Mnt: |flags: flags::Mnt| flags.bits() as usize);
 registers!(Prot: |flags: flags::Prot| flags.bits() as usize);
@@ -42,6 +42,8 @@ registers!(Sock: |flags: flags::Sock| flags.bits() as usize);
 registers!(Map: |flags: flags::Map| flags.bits() as usize);
 registers!(Bytes: |bytes: &[u8]| bytes.as_ptr() as usize);
 registers!(Argv | Envp: |strings: Strings| strings.as_ptr() as usize);
+
+registers!(Groups: |groups: &[u32]| groups.as_ptr() as usize);
 
 /// A string, or `None`: NULL.
 #[inline(always)]
@@ -53,5 +55,6 @@ pub use self::Str as Data;
 
 // What the kernel reads, and what it writes.
 pointers!(DefaultAction | Time | LimitOfOne | CapabilityHeader | Signals | Timer: *const T);
+pointers!(LoopbackUp: *const T);
 pointers!(MountAttr | Filter | Sets: *const T);
 pointers!(SetsOut | Text | Path | Entries | Status | Struct | Pipe | Polls: *mut T);

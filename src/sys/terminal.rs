@@ -111,6 +111,13 @@ pub fn ioctl_tiocsctty(fd: i32) -> Result<(), Errno> {
     unsafe { act(call!(Shut, ioctl, Fd(fd), Named(request), Unsigned(0))) }
 }
 
+/// `fchown(fd, uid, -1)`, [chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html): the group
+/// stays what it is.
+pub fn fchown(fd: i32, uid: u32) -> Result<(), Errno> {
+    // SAFETY: the call touches no memory of ours.
+    unsafe { act(call!(Shut, fchown, Fd(fd), Unsigned(uid as usize), Signed(-1))) }
+}
+
 /// `setsid()`, [setsid(2)](https://man7.org/linux/man-pages/man2/setsid.2.html).
 pub fn setsid() -> Result<(), Errno> {
     // SAFETY: the call touches no memory of ours.

@@ -88,6 +88,8 @@ enum Who {
     /// PID 1, once it has made the command's process.
     Init,
     Guard,
+    /// A process of ours that was forked.
+    Helper,
 }
 
 /// The kernel's struct sigaction of a 64-bit machine: handler, flags, restorer, mask.
@@ -199,7 +201,9 @@ impl Watch {
         if leaves {
             self.compose(call, None); // afterwards there may be nobody to do it
         }
-        if number == Sysno::exit_group {
+        // Of a helper's execve nobody else tells.
+        let alone = self.who == Who::Helper && leaves && !self.rehearsal.is_on();
+        if number == Sysno::exit_group || alone {
             self.conclude(number, None, 0);
         }
         self.becoming = number == Sysno::execve;
@@ -211,6 +215,10 @@ impl Watch {
             // SAFETY: the caller's contract.
             unsafe { self.make(call) }
         };
+        if number == Sysno::fork && result == Ok(0) {
+            self.who = Who::Helper;
+            return result; // the other side tells it
+        }
         let took = now().saturating_sub(self.began);
         if !leaves {
             self.compose(call, Some(result));
@@ -363,7 +371,9 @@ impl Watch {
 
     #[inline(never)] // packed, unlike its caller
     pub fn leave_step(&mut self, step: Step) {
-        if self.explain && !self.rehearsal.is_on() {
+        // A helper, and the plan, map nothing of theirs.
+        let theirs = self.who == Who::Child || step != Step::MapIds;
+        if self.explain && !self.rehearsal.is_on() && theirs {
             observe::after(step, |text| self.remark_now(text));
         }
     }
@@ -509,6 +519,7 @@ impl Watch {
             Who::Child => "child    ",
             Who::Init => "init     ",
             Who::Guard => "guard    ",
+            Who::Helper => "helper   ",
         }
     }
 

@@ -72,10 +72,10 @@ checks! {
         lifted: "--bare --ns uts,mnt",
     }
     with_a_network_of_its_own_no_socket_of_the_host_answers {
-        tried: "connecting to an abstract socket of the host, with `--ns ...,net`",
+        tried: "connecting to an abstract socket of the host, with `--net=none`",
         must: "ECONNREFUSED (by default the network is the host's)",
         probe: "abstract-socket {socket}",
-        options: "--ns uts,pid,mnt,ipc,cgroup,net",
+        options: "--net=none",
         lifted: "",
         needs_root: true,
     }

@@ -1,0 +1,219 @@
+//! Who is who in a user namespace of our own
+//! ([user_namespaces(7)](https://man7.org/linux/man-pages/man7/user_namespaces.7.html)): root, who
+//! outside is still ourselves; or a whole range of ids, as far as somebody gave us one.
+
+use core::ffi::CStr;
+use syscalls::Errno;
+
+use super::lines::{each_line, number, word};
+use crate::arch::Process;
+use crate::buf::{Buffer, Line};
+use crate::error::{Fault, On};
+use crate::sys;
+
+/// The content of a map; or, where newuidmap(1) and newgidmap(1) have to write it, the words of
+/// that program's command line, each with NUL behind it, an empty one for the PID.
+type Map = Line<224>;
+
+/// Of users, and of groups: a range.
+pub struct Maps {
+    pub uid: Map,
+    pub gid: Map,
+}
+
+/// The same, of one id each.
+pub struct One {
+    uid: Line<32>,
+    gid: Line<32>,
+}
+
+/// How many ids a range of root's has: enough for every image.
+const RANGE: u32 = 65536;
+
+/// Where root's range is, if nobody has given him one: from here on, beyond what people and other
+/// containers usually have, and below the half that some programs take for negative.
+const FIRST: u32 = 0x7000_0000;
+const LAST: u32 = 0x7fff_0000;
+
+/// Ranges beside our own id: kernels before 4.15 take five lines.
+const RANGES: u32 = 4;
+
+/// Whose ranges we look for, and how they become a map.
+struct Search<'a> {
+    names: [&'a [u8]; 2],
+    /// We may write maps by ourselves.
+    is_root: bool,
+}
+
+impl One {
+    /// Inside 0, outside the caller's own.
+    pub fn of_caller(process: &Process) -> One {
+        let mut maps = One { uid: Line::new(), gid: Line::new() };
+        extent(&mut maps.uid, b" ", [0, process.euid, 1]);
+        extent(&mut maps.gid, b" ", [0, process.egid, 1]);
+        maps
+    }
+
+    /// By the child: it becomes root. Without privilege a gid map is accepted only after
+    /// setgroups(2) was given up for good: else a process could drop a group that denies it
+    /// something (CVE-2014-8989).
+    pub fn write(&self) -> Result<(), Fault<'static>> {
+        put(c"/proc/self/setgroups", b"deny")?;
+        put(c"/proc/self/uid_map", self.uid.as_bytes())?;
+        put(c"/proc/self/gid_map", self.gid.as_bytes())
+    }
+}
+
+impl Maps {
+    pub const fn none() -> Maps {
+        Maps { uid: Map::new(), gid: Map::new() }
+    }
+
+    /// Whether it is worth to look for a range: who can't gain privileges by execve can't by that
+    /// of the programs that map one. Root needs none.
+    pub fn may_be_ours(process: &Process) -> Result<bool, Fault<'static>> {
+        let program = c"/usr/bin/newuidmap";
+        let may = process.euid == 0
+            || is_there(sys::exists(program)).on(program)?
+                && !sys::prctl_get_no_new_privs().on(c"no_new_privs")?;
+        Ok(may)
+    }
+
+    /// Looks for a range for the caller's container. False where there is none for him.
+    #[inline(never)] // packed
+    pub fn search(&mut self, process: &Process) -> Result<bool, Fault<'static>> {
+        let (mut name, mut id) = (Line::<64>::new(), Line::<12>::new());
+        let mut search = Search { names: [b"root", b"containers"], is_root: process.euid == 0 };
+        if search.is_root {
+            // In somebody else's user namespace there may be nobody but us.
+            let mut all = false;
+            let map = c"/proc/self/uid_map";
+            each_line(map, &mut |line| all |= line.ends_with(b" 4294967295")).on(map)?;
+            if !all {
+                return Ok(false);
+            }
+        } else {
+            id.push_decimal(process.euid.into());
+            let read = each_range(c"/etc/passwd", false, &mut |user, number, _| {
+                if number == process.euid && name.as_bytes().is_empty() {
+                    name.push(user);
+                }
+            });
+            is_there(read).on(c"/etc/passwd")?;
+            if name.as_bytes().is_empty() {
+                name.set(id.as_bytes());
+            }
+            search.names = [name.as_bytes(), id.as_bytes()];
+        }
+        Ok(search.fill(&mut self.uid, c"/etc/subuid", "/usr/bin/newuidmap\0\0", process.euid)?
+            && search.fill(
+                &mut self.gid,
+                c"/etc/subgid",
+                "/usr/bin/newgidmap\0\0",
+                process.egid,
+            )?)
+    }
+}
+
+/// The kernel takes a map in a single write, or not at all.
+fn put(file: &'static CStr, content: &[u8]) -> Result<(), Fault<'static>> {
+    sys::write_file(sys::AT_FDCWD, file, content).on(file)
+}
+
+/// Appends a line of a map: the first id inside, the first outside, and how many.
+#[inline(never)]
+fn extent(map: &mut Buffer, between: &[u8], numbers: [u32; 3]) {
+    for number in numbers {
+        map.push_decimal(number.into()).push(between);
+    }
+}
+
+impl Search<'_> {
+    /// What `file` gives to who is looked for; where it gives root nothing, the first range beyond
+    /// everybody. False where there is nothing.
+    #[inline(never)]
+    fn fill(
+        &self,
+        map: &mut Buffer,
+        file: &'static CStr,
+        program: &str,
+        own: u32,
+    ) -> Result<bool, Fault<'static>> {
+        let (mut count, mut left) = (1, RANGES);
+        if !self.is_root {
+            map.push(program);
+            extent(map, b"\0", [0, own, 1]);
+        }
+        let read = each_range(file, true, &mut |name, start, length| {
+            if !self.names.contains(&name) || left == 0 {
+            } else if self.is_root {
+                if start >= RANGE && length >= RANGE {
+                    left = 0;
+                    extent(map, b" ", [0, start, RANGE]);
+                }
+            } else if own.wrapping_sub(start) >= length && length < u32::MAX - count {
+                left -= 1;
+                extent(map, b"\0", [count, start, length]);
+                count += length;
+            }
+        });
+        is_there(read).on(file)?;
+        if self.is_root && left != 0 {
+            extent(map, b" ", [0, beyond_everybody()?, RANGE]);
+            return Ok(true);
+        }
+        Ok(left < RANGES)
+    }
+}
+
+/// Who may not read who has what has nothing.
+fn is_there(read: Result<(), Errno>) -> Result<bool, Errno> {
+    match read {
+        Err(Errno::ENOENT | Errno::EACCES) => Ok(false),
+        answer => answer.map(|()| true),
+    }
+}
+
+/// The first range from `FIRST` on beyond all users, groups and ranges of this host.
+fn beyond_everybody() -> Result<u32, Fault<'static>> {
+    let mut start = FIRST;
+    for (file, ranges) in [
+        (c"/etc/passwd", false),
+        (c"/etc/group", false),
+        (c"/etc/subuid", true),
+        (c"/etc/subgid", true),
+    ] {
+        let read = each_range(file, ranges, &mut |_, first, count| {
+            if first < LAST + RANGE {
+                start = start.max((first + count).next_multiple_of(RANGE));
+            }
+        });
+        is_there(read).on(file)?;
+    }
+    if start <= LAST { Ok(start) } else { Err(Errno::EDQUOT).on(c"/etc/subuid") }
+}
+
+/// Gives each range of subuid(5), or else each user of passwd(5) or group of group(5): the name,
+/// the first id, and how many.
+#[inline(never)]
+fn each_range(
+    file: &CStr,
+    ranges: bool,
+    take: &mut dyn FnMut(&[u8], u32, u32),
+) -> Result<(), Errno> {
+    each_line(file, &mut |line| {
+        let mut rest = line;
+        let name = word(&mut rest);
+        let (start, count) = if ranges {
+            (number(&mut rest), number(&mut rest))
+        } else {
+            word(&mut rest);
+            (number(&mut rest), Some(1))
+        };
+        if let (Some(start), Some(count @ 1..)) = (start, count)
+            && start.checked_add(count).is_some()
+        {
+            take(name, start, count);
+        }
+    })
+}
