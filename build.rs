@@ -70,7 +70,7 @@ const SELDOM: [&str; 87] = [
     "parent::tell",
     "plan::identity",
     "plan::look_for",
-    "plan::map_range",
+    "plan::Plan::map_range",
     "plan::terminal",
     "relay",
     "root::Tree::enter_otherwise",

@@ -28,6 +28,8 @@ pub enum Value {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Id {
+    /// No option: they ended before.
+    End,
     Ns,
     Net,
     Hostname,
@@ -406,11 +408,11 @@ pub enum DryRun {
 }
 
 /// What the command line asks for.
-#[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved about")]
-pub enum Request<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
     Help,
     Version,
-    Run(Options<'a>),
+    Run,
 }
 
 pub struct Options<'a> {
@@ -457,57 +459,13 @@ pub struct Options<'a> {
     pub command: Strings<'a>,
 }
 
-/// Reads the arguments, our own name not among them, the final NULL at their end.
-pub fn parse<'a>(arguments: Strings<'a>) -> Result<Request<'a>, Error<'a>> {
-    let arguments = match arguments {
-        [Some(first), rest @ ..] if first.to_cstr() == c"run" => rest,
-        all => all,
-    };
-    let mut tokens = Tokens::new(arguments);
-    let mut options = Options::none();
-    while let Some(token) = tokens.next()? {
-        match token.id {
-            Id::Help => return Ok(Request::Help),
-            Id::Version => return Ok(Request::Version),
-            _ if options.apply(&token)? => {}
-            _ => {
-                // Packed, like all that it asks for.
-                sys::seldom().map_err(|errno| Error::errno(Step::Option, token.written, errno))?;
-                options.apply_seldom(&token)?;
-                options.is_plain = false;
-            }
-        }
-    }
-    let rest = tokens.rest();
-    let Some((Some(image), command)) = rest.split_first() else {
-        return refuse(c"IMAGE", Refusal::ImageMissing);
-    };
-    options.arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
-    options.command = if matches!(command, [Some(_), ..]) { command } else { &[] };
-    options.image = image.to_cstr();
-    if options.image.is_empty() {
-        return refuse(c"IMAGE", Refusal::ImageEmpty);
-    }
-    options.network = match options.net.to_bytes() {
-        b"" => Network::Default,
-        b"host" => Network::Host,
-        b"none" => Network::None,
-        b"pasta" => Network::Pasta,
-        _ => Network::Named,
-    };
-    if !options.is_plain {
-        options.check()?;
-    }
-    Ok(Request::Run(options))
-}
-
 fn refuse<T>(object: &CStr, why: Refusal) -> Result<T, Error<'_>> {
     Err(Error::refused(Step::Option, object, why))
 }
 
 impl<'a> Options<'a> {
     /// As if none had been given, and no image either.
-    const fn none() -> Self {
+    pub const fn none() -> Self {
         let study = Study { trace: None, explain: false, dry_run: None, skip: None };
         Options {
             arguments: &[],
@@ -540,25 +498,55 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// What is given often. Returns whether this was.
-    #[inline(never)] // so that all of it is in memory, which takes less code
-    fn apply(&mut self, token: &Token<'a>) -> Result<bool, Error<'a>> {
-        match token.id {
-            Id::Bare => self.bare = true,
-            Id::Workdir => self.workdir = Some(token.value),
-            Id::Env => check_variable(token.value)?,
-            Id::NoTty => self.tty = Some(false),
-            Id::Quiet => self.banner = Banner::Never,
-            _ => return Ok(false),
+    /// Reads the arguments into these, of which none was given yet: our own name not among them,
+    /// the final NULL at their end.
+    pub fn parse(&mut self, arguments: Strings<'a>) -> Result<Request, Error<'a>> {
+        let arguments = match arguments {
+            [Some(first), rest @ ..] if first.to_cstr() == c"run" => rest,
+            all => all,
+        };
+        let mut tokens = Tokens::new(arguments);
+        loop {
+            tokens.next()?;
+            match tokens.id {
+                Id::End => break,
+                Id::Help => return Ok(Request::Help),
+                Id::Version => return Ok(Request::Version),
+                Id::Bare => self.bare = true,
+                Id::Workdir => self.workdir = Some(tokens.value),
+                Id::Env => check_variable(tokens.value)?,
+                Id::NoTty => self.tty = Some(false),
+                Id::Quiet => self.banner = Banner::Never,
+                _ => {
+                    // Packed, like all that it asks for.
+                    let unpacked = sys::seldom();
+                    unpacked.map_err(|errno| Error::errno(Step::Option, tokens.written, errno))?;
+                    self.apply_seldom(&tokens)?;
+                    self.is_plain = false;
+                }
+            }
         }
-        Ok(true)
+        let rest = tokens.rest;
+        let Some((Some(image), command)) = rest.split_first() else {
+            return refuse(c"IMAGE", Refusal::ImageMissing);
+        };
+        self.arguments = arguments.get(..arguments.len() - rest.len()).unwrap_or(&[]);
+        self.command = if matches!(command, [Some(_), ..]) { command } else { &[] };
+        self.image = image.to_cstr();
+        if self.image.is_empty() {
+            return refuse(c"IMAGE", Refusal::ImageEmpty);
+        }
+        if !self.is_plain {
+            self.check()?;
+        }
+        Ok(Request::Run)
     }
 
     #[inline(never)] // packed
-    fn apply_seldom(&mut self, token: &Token<'a>) -> Result<(), Error<'a>> {
+    fn apply_seldom(&mut self, token: &Tokens<'a>) -> Result<(), Error<'a>> {
         match token.id {
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
-            Id::Net => self.net = token.value,
+            Id::Net => (self.network, self.net) = (parse_network(token.value), token.value),
             Id::User => self.user = Some(check_user(token)?),
             Id::Hostname => self.hostname = Some(token.value),
             Id::Memory | Id::Cpus | Id::Pids => {
@@ -591,8 +579,9 @@ impl<'a> Options<'a> {
             Id::DryRun => self.study.dry_run = Some(parse_dry_run(token)?),
             Id::Skip => self.study.skip = Some(parse_skip(token.value)?),
             Id::Reserved => return refuse(token.written, Refusal::NotYet),
-            // `parse` and `apply` know them.
-            Id::Help | Id::Version | Id::Bare | Id::Workdir | Id::Env | Id::NoTty | Id::Quiet => {}
+            // `parse` knows them.
+            Id::Help | Id::Version | Id::Bare | Id::Workdir | Id::Env | Id::NoTty => {}
+            Id::Quiet | Id::End => {}
         }
         Ok(())
     }
@@ -654,12 +643,24 @@ impl<'a> Options<'a> {
         let mut tokens = Tokens::new(self.arguments);
         core::iter::from_fn(move || {
             loop {
-                let token = tokens.next().ok().flatten()?;
-                if token.id == Id::Env {
-                    return Some(token.value);
+                tokens.next().ok()?;
+                match tokens.id {
+                    Id::Env => return Some(tokens.value),
+                    Id::End => return None,
+                    _ => {}
                 }
             }
         })
+    }
+}
+
+fn parse_network(value: &CStr) -> Network {
+    match value.to_bytes() {
+        b"" => Network::Default,
+        b"host" => Network::Host,
+        b"none" => Network::None,
+        b"pasta" => Network::Pasta,
+        _ => Network::Named,
     }
 }
 
@@ -691,14 +692,14 @@ fn parse_profile(name: &CStr) -> Result<Profile, Error<'_>> {
 }
 
 #[inline(never)] // once
-fn parse_limit<'a>(token: &Token<'a>, unit: u64) -> Result<u64, Error<'a>> {
+fn parse_limit<'a>(token: &Tokens<'a>, unit: u64) -> Result<u64, Error<'a>> {
     // The kernel takes no less than 1000 of its 100,000 microseconds.
     let limit = amount(token, unit).unwrap_or(0);
     if limit < unit.div_ceil(100) { refuse(token.written, Refusal::NoLimit) } else { Ok(limit) }
 }
 
 /// `64`, `64M`, `1.5g`: a decimal number of `unit`, for memory perhaps with a letter behind it.
-fn amount(token: &Token, mut unit: u64) -> Option<u64> {
+fn amount(token: &Tokens, mut unit: u64) -> Option<u64> {
     let (mut number, mut parts) = (0_u64, 0_u64); // no parts: no point yet
     let mut text = token.value.to_bytes();
     while let [byte, rest @ ..] = text {
@@ -719,27 +720,27 @@ fn amount(token: &Token, mut unit: u64) -> Option<u64> {
 }
 
 /// Seconds, as milliseconds.
-fn parse_time<'a>(token: &Token<'a>) -> Result<u64, Error<'a>> {
+fn parse_time<'a>(token: &Tokens<'a>) -> Result<u64, Error<'a>> {
     match amount(token, 1000) {
         None | Some(0) => refuse(token.written, Refusal::NoTime),
         Some(time) => Ok(time),
     }
 }
 
-fn parse_signal<'a>(token: &Token<'a>) -> Result<i32, Error<'a>> {
+fn parse_signal<'a>(token: &Tokens<'a>) -> Result<i32, Error<'a>> {
     let number = signal_number(token.value.to_bytes());
     number.map_or_else(|| refuse(token.written, Refusal::NoSuchSignal), Ok)
 }
 
 /// Above the three standard ones.
-fn parse_descriptor<'a>(token: &Token<'a>) -> Result<i32, Error<'a>> {
+fn parse_descriptor<'a>(token: &Tokens<'a>) -> Result<i32, Error<'a>> {
     match amount(token, 1) {
         Some(number @ 3..0x7fff_ffff) => Ok(number as i32),
         _ => refuse(token.written, Refusal::NoDescriptor),
     }
 }
 
-fn parse_dry_run<'a>(token: &Token<'a>) -> Result<DryRun, Error<'a>> {
+fn parse_dry_run<'a>(token: &Tokens<'a>) -> Result<DryRun, Error<'a>> {
     match token.value.to_bytes() {
         b"" => Ok(DryRun::Calls),
         b"sh" => Ok(DryRun::Script),
@@ -753,7 +754,7 @@ fn parse_skip(word: &CStr) -> Result<Step, Error<'_>> {
     Step::to_skip(word.to_bytes(), texts).map_or_else(|| refuse(word, Refusal::NoSuchStep), Ok)
 }
 
-fn check_user<'a>(token: &Token<'a>) -> Result<&'a CStr, Error<'a>> {
+fn check_user<'a>(token: &Tokens<'a>) -> Result<&'a CStr, Error<'a>> {
     let mut words = token.value.to_bytes().split(|&byte| byte == b':');
     let wrong = words.next() == Some(b"") || words.next() == Some(b"") || words.next().is_some();
     if wrong { refuse(token.written, Refusal::NoSuchUserOption) } else { Ok(token.value) }
@@ -766,54 +767,46 @@ fn check_variable(entry: &CStr) -> Result<(), Error<'_>> {
     }
 }
 
-/// An option as it stands on the command line.
-struct Token<'a> {
+/// Walks over the options, up to the first argument that is none: the option that it stands at.
+struct Tokens<'a> {
+    /// What was not read yet: in the end, IMAGE and what follows.
+    rest: Strings<'a>,
+    /// What is left of `-abc` after `-a`.
+    cluster: Option<&'a CStr>,
     id: Id,
-    /// Empty where the option takes none.
+    /// Empty where it has none.
     value: &'a CStr,
     /// The argument in which it stands, for messages.
     written: &'a CStr,
 }
 
-/// Walks over the options, up to the first argument that is none.
-struct Tokens<'a> {
-    rest: Strings<'a>,
-    /// What is left of `-abc` after `-a`.
-    cluster: Option<&'a CStr>,
-    written: &'a CStr,
-}
-
 impl<'a> Tokens<'a> {
     fn new(arguments: Strings<'a>) -> Self {
-        Tokens { rest: arguments, cluster: None, written: c"" }
+        Tokens { rest: arguments, cluster: None, id: Id::End, value: c"", written: c"" }
     }
 
-    /// The next option; `None` where they end.
-    fn next(&mut self) -> Result<Option<Token<'a>>, Error<'a>> {
+    /// Goes to the next option, or to `Id::End`.
+    #[inline(never)]
+    fn next(&mut self) -> Result<(), Error<'a>> {
         if let Some(cluster) = self.cluster.take() {
-            return self.short(cluster).map(Some);
+            return self.short(cluster);
         }
-        let Some(argument) = self.peek() else { return Ok(None) };
-        let [b'-', second, ..] = *argument.to_bytes() else { return Ok(None) };
+        self.id = Id::End;
+        let Some(argument) = self.peek() else { return Ok(()) };
+        let [b'-', second, ..] = *argument.to_bytes() else { return Ok(()) };
         self.take();
         self.written = argument;
         match second {
-            b'-' if argument.count_bytes() == 2 => Ok(None),
-            b'-' => self.long(argument).map(Some),
-            _ => self.short(tail(argument, 1)).map(Some),
+            b'-' if argument.count_bytes() == 2 => Ok(()),
+            b'-' => self.long(tail(argument, 2)),
+            _ => self.short(tail(argument, 1)),
         }
     }
 
-    /// Where the options ended: IMAGE and what follows.
-    fn rest(&self) -> Strings<'a> {
-        self.rest
-    }
-
     fn take(&mut self) -> Option<&'a CStr> {
-        let (first, rest) = self.rest.split_first()?;
-        let first = (*first)?;
-        self.rest = rest;
-        Some(first.to_cstr())
+        let first = self.peek()?;
+        self.rest = self.rest.get(1..).unwrap_or(&[]);
+        Some(first)
     }
 
     fn peek(&self) -> Option<&'a CStr> {
@@ -821,47 +814,49 @@ impl<'a> Tokens<'a> {
     }
 
     /// `--name`, `--name=value`, `--name value`.
-    fn long(&mut self, argument: &'a CStr) -> Result<Token<'a>, Error<'a>> {
-        let body = tail(argument, 2);
+    fn long(&mut self, body: &'a CStr) -> Result<(), Error<'a>> {
         let name = body.to_bytes().split(|&byte| byte == b'=').next().unwrap_or(b"");
         let has_value = name.len() < body.count_bytes();
         let attached = has_value.then(|| tail(body, name.len() + 1));
         let row = LONG.split(|&byte| byte == b' ').position(|long| long == name);
         let opt = row.and_then(|row| OPTIONS.get(row));
         let Some(opt) = opt else { return refuse(self.written, Refusal::UnknownOption) };
-        let value = match (opt.value, attached) {
+        self.id = opt.id;
+        self.value = match (opt.value, attached) {
             (Value::None, Some(_)) => return refuse(self.written, Refusal::TakesNoValue),
             (Value::None | Value::Optional, None) => c"",
             (_, Some(value)) => value,
-            (Value::Required, None) => self.following(opt)?,
+            (Value::Required, None) => return self.following(),
         };
-        Ok(Token { id: opt.id, value, written: self.written })
+        Ok(())
     }
 
     /// `-x`, `-xyz`, `-xVALUE`, `-x VALUE`.
-    fn short(&mut self, cluster: &'a CStr) -> Result<Token<'a>, Error<'a>> {
+    fn short(&mut self, cluster: &'a CStr) -> Result<(), Error<'a>> {
         let letter = cluster.to_bytes().first().copied();
         let opt = OPTIONS.iter().find(|opt| letter.is_some() && opt.short == letter);
         let Some(opt) = opt else { return refuse(self.written, Refusal::UnknownOption) };
+        self.id = opt.id;
+        self.value = c"";
         let after = tail(cluster, 1);
-        let value = match opt.value {
-            Value::Required if after.is_empty() => self.following(opt)?,
-            Value::Required => after,
+        match opt.value {
+            Value::Required if after.is_empty() => return self.following(),
+            Value::Required => self.value = after,
             Value::None | Value::Optional => {
                 self.cluster = (!after.is_empty()).then_some(after);
-                c""
             }
-        };
-        Ok(Token { id: opt.id, value, written: self.written })
+        }
+        Ok(())
     }
 
     /// The value in the argument after the option's own. A reserved option is refused in any
     /// case, so what it lacks is not worth a word.
-    fn following(&mut self, opt: &Opt) -> Result<&'a CStr, Error<'a>> {
+    fn following(&mut self) -> Result<(), Error<'a>> {
         match self.take() {
-            None if opt.id != Id::Reserved => refuse(self.written, Refusal::NeedsValue),
-            value => Ok(value.unwrap_or(c"")),
+            None if self.id != Id::Reserved => return refuse(self.written, Refusal::NeedsValue),
+            value => self.value = value.unwrap_or(c""),
         }
+        Ok(())
     }
 }
 
@@ -951,16 +946,18 @@ mod tests {
     use std::ffi::CString;
 
     /// Parses a command line of words, and hands the result to `look`.
-    fn with<R>(words: &[&str], look: impl FnOnce(Result<Request, Error>) -> R) -> R {
+    fn with<R>(words: &[&str], look: impl FnOnce(Result<(Request, Options), Error>) -> R) -> R {
         let words: Vec<CString> = words.iter().map(|word| CString::new(*word).unwrap()).collect();
         let mut argv: Vec<_> = words.iter().map(|word| Some(ThinCStr::new(word))).collect();
         argv.push(None);
-        look(parse(&argv))
+        let mut options = Options::none();
+        let request = options.parse(&argv);
+        look(request.map(|request| (request, options)))
     }
 
     fn run<R>(words: &[&str], look: impl FnOnce(&Options) -> R) -> R {
         with(words, |request| match request {
-            Ok(Request::Run(options)) => look(&options),
+            Ok((Request::Run, options)) => look(&options),
             Ok(_) => panic!("{words:?}: not a run"),
             Err(error) => panic!("{words:?}: {error:?}"),
         })

@@ -9,7 +9,7 @@ use syscalls::Errno;
 use crate::arch::{Process, Strings, tail};
 use crate::buf::Line;
 use crate::cgroup::Cgroups;
-use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, On};
+use crate::error::{Cause, EXIT_SIGNAL, EXIT_TIMED_OUT, Error, On, Refusal};
 use crate::flags::{Clone, Ended};
 use crate::helper::{Helper, Job, Work};
 use crate::image::{self, Path};
@@ -34,10 +34,11 @@ type Text = Line<1024>;
 
 /// All of tinyctr. Returns the exit status.
 pub fn run(process: &Process, child: Entry) -> i32 {
-    let answer = match options::parse(process.arguments()) {
+    let mut options = Options::none();
+    let answer = match options.parse(process.arguments()) {
         Ok(Request::Help) => print_help().map(|()| 0),
         Ok(Request::Version) => print(VERSION).map(|()| 0),
-        Ok(Request::Run(options)) => return run_container(&options, process, child),
+        Ok(Request::Run) => return run_container(&options, process, child),
         Err(error) => Err(error),
     };
     told(answer)
@@ -195,7 +196,10 @@ fn container<'a>(
     if matches!(options.network, Network::Named | Network::Pasta) {
         prepare_network(options, process, &mut pasta)?;
     }
-    let (plan, stack, guards_stack) = Plan::new(options, image, process)?;
+    let mut plan = Plan::none();
+    plan.make(options, image, process)?;
+    let (stack, guards_stack) = (plan.stack.take(), plan.guards_stack.take());
+    let stack = stack.ok_or(Error::refused(Step::Memory, c"", Refusal::PlanOutgrown))?;
     let banner = step(Step::Banner, || Ok(wants_banner(options.banner)))?;
     let pid_namespace = plan.namespaces.contains(Clone::NEWPID);
     if banner {

@@ -25,7 +25,7 @@ const DEFAULT_HOME: &CStr = c"HOME=/root";
 const CONTAINER: &CStr = c"container=tinyctr";
 
 /// Without COMMAND: the first of these that the image has.
-const SHELLS: [ThinCStr; 2] = [ThinCStr::new(c"/bin/bash"), ThinCStr::new(c"/bin/sh")];
+const SHELLS: Strings = &[Some(ThinCStr::new(c"/bin/bash")), Some(ThinCStr::new(c"/bin/sh"))];
 
 /// What becomes of the file system.
 #[derive(Clone, Copy)]
@@ -75,182 +75,242 @@ pub struct Plan<'a> {
     pub page_size: usize,
     /// The command may change its ids, and the kernel would then forget our death.
     pub guarded: bool,
+    /// For the child, and for a guard: to be taken.
+    pub stack: Option<Stack>,
+    pub guards_stack: Option<Stack>,
 }
 
 impl<'a> Plan<'a> {
-    /// `image` is the path that `options.image` was found at. Also maps the memory that the plan
-    /// and the child's stack are in.
+    /// Nothing is decided yet.
+    pub const fn none() -> Self {
+        Plan {
+            namespaces: Clone::empty(),
+            maps: None,
+            helper: None,
+            tree: None,
+            wire: None,
+            hostname: None,
+            loopback: false,
+            root: Root::Host,
+            mounts: None,
+            privileges: None,
+            user: None,
+            terminal: None,
+            workdir: None,
+            programs: &[],
+            argv: None,
+            environment: Cell::new(&mut []),
+            init: false,
+            page_size: 0,
+            guarded: false,
+            stack: None,
+            guards_stack: None,
+        }
+    }
+
+    /// Decides, and writes it where it stays: a plan is large. `image` is the path that
+    /// `options.image` was found at. Also maps the memory that the plan and the child's stack are
+    /// in.
     #[inline(never)] // smaller alone than among its caller's variables
-    pub fn new(
+    pub fn make(
+        &mut self,
         options: &Options<'static>,
         image: &'a CStr,
         process: &Process,
-    ) -> Result<(Plan<'a>, Stack, Option<Stack>), Error<'a>> {
-        let namespaces = namespaces(options, process);
-        let root = match image::kind(options.image) {
+    ) -> Result<(), Error<'a>> {
+        self.namespaces = namespaces(options, process);
+        self.root = match image::kind(options.image) {
             image::Kind::Host => Root::Host,
-            _ if namespaces.contains(Clone::NEWNS) => Root::Image(image),
+            _ if self.namespaces.contains(Clone::NEWNS) => Root::Image(image),
             _ if options.bare => Root::ChrootOnly(image),
             _ => return Err(Error::refused(Step::Option, c"--ns", Refusal::MountsShared)),
         };
-        let path = Search::new(options, process);
+        self.init = options.init;
+        self.page_size = process.page_size;
+        self.loopback = options.network == Network::None;
+        self.workdir = match (options.workdir, self.root) {
+            (None, Root::Host) => Some(c"/"), // nothing else takes us there
+            (given, _) => given,
+        };
+        if sealed(options) {
+            self.privileges = Some(privileges(options)?);
+        }
+        let search = Search::new(options, process);
+        let mut arena = step(Step::Memory, || self.map(options, &search).on(c""))?;
+        let written = self.write(options, image, process, &search, &mut arena);
+        written.ok_or(Error::refused(Step::Memory, c"", Refusal::PlanOutgrown))?;
+        let own_dev = matches!(self.root, Root::Image(_)) && !options.bare;
+        let mut stdin = true; // as far as anybody has looked
+        // A script has none: it runs in the user's.
+        if !options.bare && !sys::skips(Step::Terminal) {
+            step(Step::Terminal, || self.look_for_terminal(options, own_dev, &mut stdin))?;
+        }
+        if self.namespaces.contains(Clone::NEWUSER) {
+            self.map_ids(options, process)?;
+        }
+        if !options.bare {
+            self.wire = Some(step(Step::Report, || Wire::new().on(c"socket"))?);
+        }
+        if own_dev {
+            self.mounts = Some(self.mounts(options, stdin, &mut arena)?);
+        }
+        let may_change_ids = self.privileges.as_ref().is_none_or(Privileges::may_change_ids);
+        let has_ids = process.euid == 0 || self.helper.is_some();
+        self.guarded = has_ids && self.guards_stack.is_some() && may_change_ids;
+        Ok(())
+    }
+
+    /// Room for the stacks and for what `write` writes.
+    fn map(&mut self, options: &Options, search: &Search) -> Result<Arena, Errno> {
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
-        let size = pointers + path.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
+        let size = pointers + search.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
+        let size = size + size_of::<seccomp::Program>() + align_of::<usize>();
         let size = size + if options.user.is_some() { ids::ROOM } else { 0 };
         // An init has nothing in common with us, and a guard has.
         let may_be_guarded = !options.bare && !options.init;
         let (sharing, guards) =
             if may_be_guarded { (Map::SHARED, sys::STACK_SIZE) } else { (Map::PRIVATE, 0) };
-        let size = size + guards;
-        let (stack, mut arena) =
-            step(Step::Memory, || sys::map_memory(process.page_size, size, sharing).on(c""))?;
-        let guards_stack = if may_be_guarded { arena.stack() } else { None };
-        let too_small = Error::refused(Step::Memory, c"", Refusal::PlanOutgrown);
-        let environment = environment(options, process, &mut arena).ok_or(too_small)?;
-        let programs = path.programs(&mut arena).ok_or(too_small)?;
-        let hostname = if namespaces.contains(Clone::NEWUTS) {
-            hostname(options, image, &mut arena).ok_or(too_small)?
-        } else {
-            None
-        };
-        let own_dev = matches!(root, Root::Image(_)) && !options.bare;
-        let mut stdin = true; // as far as anybody has looked
-        let terminal = own_terminal(options, own_dev, &mut stdin)?;
-        let privileges = if sealed(options) { Some(privileges(options)?) } else { None };
-        let Ids { maps, helper, tree } = match namespaces.contains(Clone::NEWUSER) {
-            true => map_ids(options, root, process)?,
-            false => Ids { maps: None, helper: None, tree: None },
-        };
-        let has_ids = process.euid == 0 || helper.is_some();
-        let facts = [terminal.is_some(), stdin, maps.is_none()];
-        let plan = Plan {
-            namespaces,
-            maps,
-            helper,
-            tree,
-            wire: if options.bare { None } else { Some(wire()?) },
-            hostname,
-            loopback: options.network == Network::None,
-            root,
-            mounts: if own_dev {
-                Some(mounts(options, namespaces, facts, &mut arena)?)
-            } else {
-                None
-            },
-            guarded: has_ids
-                && may_be_guarded
-                && privileges.as_ref().is_none_or(Privileges::may_change_ids),
-            privileges,
-            user: match options.user {
-                Some(given) => Some(identity(given, &mut arena).ok_or(too_small)?),
-                None => None,
-            },
-            terminal,
-            workdir: match (options.workdir, root) {
-                (None, Root::Host) => Some(c"/"), // nothing else takes us there
-                (given, _) => given,
-            },
-            programs,
-            argv: (!options.command.is_empty()).then_some(options.command),
-            environment: Cell::new(environment),
-            init: options.init,
-            page_size: process.page_size,
-        };
-        Ok((plan, stack, guards_stack))
+        let (stack, mut arena) = sys::map_memory(self.page_size, size + guards, sharing)?;
+        self.stack = Some(stack);
+        if may_be_guarded {
+            self.guards_stack = arena.stack();
+        }
+        Ok(arena)
     }
-}
 
-fn wire() -> Result<Wire, Error<'static>> {
-    step(Step::Report, || Wire::new().on(c"socket"))
-}
-
-/// A script has none: it runs in the user's.
-fn own_terminal(
-    options: &Options,
-    own_dev: bool,
-    stdin: &mut bool,
-) -> Result<Option<Terminal>, Error<'static>> {
-    if options.bare || sys::skips(Step::Terminal) {
-        return Ok(None);
+    /// Every string and array. `None` where there is no room, which `map` has counted.
+    fn write(
+        &mut self,
+        options: &Options<'static>,
+        image: &CStr,
+        process: &Process,
+        search: &Search,
+        arena: &mut Arena,
+    ) -> Option<()> {
+        self.environment = Cell::new(environment(options, process, arena)?);
+        if !options.command.is_empty() {
+            self.argv = Some(options.command);
+        }
+        self.programs = search.programs(options, arena)?;
+        if self.namespaces.contains(Clone::NEWUTS) {
+            self.hostname = hostname(options, image, arena)?;
+        }
+        if let Some(given) = options.user {
+            self.user = identity(given, arena);
+            self.user.as_ref()?;
+        }
+        if let Some(privileges) = &mut self.privileges
+            && !options.privileged
+            && options.seccomp != Some(Profile::None)
+        {
+            let program = arena.program()?;
+            seccomp::write(program, privileges.capabilities);
+            privileges.filter = Some(program);
+        }
+        Some(())
     }
-    step(Step::Terminal, || look_for_terminal(options, own_dev, stdin))
-}
 
-fn look_for_terminal(
-    options: &Options,
-    own_dev: bool,
-    stdin: &mut bool,
-) -> Result<Option<Terminal>, Fault<'static>> {
-    let script = options.study.dry_run == Some(DryRun::Script);
-    if options.tty == Some(false) || script {
-        return Ok(None);
-    }
-    let forced = options.tty == Some(true);
-    let mut terminal = Terminal::look(forced, own_dev, stdin);
-    if let Some(seen) = &terminal {
+    fn look_for_terminal(
+        &mut self,
+        options: &Options,
+        own_dev: bool,
+        stdin: &mut bool,
+    ) -> Result<(), Fault<'static>> {
+        let script = options.study.dry_run == Some(DryRun::Script);
+        if options.tty == Some(false) || script {
+            return Ok(());
+        }
+        let forced = options.tty == Some(true);
+        self.terminal = Terminal::look(forced, own_dev, stdin);
+        let Some(seen) = &self.terminal else { return Ok(()) };
         sys::seldom().on(c"terminal")?; // which has what it takes
         if seen.come_to_the_front() {
-            terminal = Terminal::look(forced, own_dev, stdin);
+            self.terminal = Terminal::look(forced, own_dev, stdin);
         }
-    }
-    // The host may have none to give, without a devpts: an initramfs. Then the caller's has to do.
-    let can_be_made = |_: &Terminal| own_dev || forced || sys::exists(c"/dev/pts/ptmx").is_ok();
-    Ok(terminal.filter(can_be_made))
-}
-
-/// See `Plan`.
-struct Ids {
-    maps: Option<One>,
-    helper: Option<Helper>,
-    tree: Option<i32>,
-}
-
-/// Where there is a range of ids for the caller: who will map it. Root's is a private one, so there
-/// the image's owners have to be mapped as well, in a copy of its mounts. Else one id each.
-#[inline(never)] // a large frame, and not on the way to the wait
-fn map_ids<'a>(options: &Options, root: Root<'a>, process: &Process) -> Result<Ids, Error<'a>> {
-    let one = Ids { maps: Some(One::of_caller(process)), helper: None, tree: None };
-    let script = options.study.dry_run == Some(DryRun::Script);
-    if sys::skips(Step::MapIds) || script && process.euid != 0 {
-        return Ok(one); // for a script: what unshare(1) does
-    }
-    if !step(Step::MapIds, || Maps::may_be_ours(process))? {
-        return Ok(one);
-    }
-    step(Step::MapIds, || sys::seldom().on(c"range of ids"))?;
-    map_range(one, script, root, process)
-}
-
-/// Where there is no range after all: `one`.
-#[inline(never)] // packed
-fn map_range<'a>(
-    one: Ids,
-    script: bool,
-    root: Root<'a>,
-    process: &Process,
-) -> Result<Ids, Error<'a>> {
-    let mut maps = Maps::none();
-    if !step(Step::MapIds, || maps.search(process))? {
-        return Ok(one);
-    }
-    if script {
-        return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
-    }
-    let is_root = process.euid == 0;
-    let tree = match root {
-        Root::Image(image) if is_root => {
-            Some(step(Step::MapOwners, || sys::open_tree(image).on(image))?)
+        // The host may have none to give, without a devpts: an initramfs. Then the caller's has to
+        // do.
+        if !own_dev && !forced && sys::exists(c"/dev/pts/ptmx").is_err() {
+            self.terminal = None;
         }
-        _ => None,
-    };
-    let map = |object, map| Job { step: Step::MapIds, object, work: Work::Map(map) };
-    let jobs = [
-        map(if is_root { c"uid_map" } else { c"newuidmap" }, maps.uid.as_bytes()),
-        map(if is_root { c"gid_map" } else { c"newgidmap" }, maps.gid.as_bytes()),
-        Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(tree) },
-    ];
-    let helper = Some(Helper::start(&jobs)?);
-    Ok(Ids { maps: None, helper, tree })
+        Ok(())
+    }
+
+    /// Where there is a range of ids for the caller: who will map it. Else one id each.
+    #[inline(never)] // a large frame, and not on the way to the wait
+    fn map_ids(&mut self, options: &Options, process: &Process) -> Result<(), Error<'a>> {
+        self.maps = Some(One::of_caller(process));
+        let script = options.study.dry_run == Some(DryRun::Script);
+        if sys::skips(Step::MapIds) || script && process.euid != 0 {
+            return Ok(()); // for a script: what unshare(1) does
+        }
+        if !step(Step::MapIds, || Maps::may_be_ours(process))? {
+            return Ok(());
+        }
+        step(Step::MapIds, || sys::seldom().on(c"range of ids"))?;
+        self.map_range(script, process)
+    }
+
+    /// Root's range is a private one, so there the image's owners have to be mapped as well, in a
+    /// copy of its mounts.
+    #[inline(never)] // packed
+    fn map_range(&mut self, script: bool, process: &Process) -> Result<(), Error<'a>> {
+        let mut maps = Maps::none();
+        if !step(Step::MapIds, || maps.search(process))? {
+            return Ok(());
+        }
+        if script {
+            return Err(Error::refused(Step::Option, c"--dry-run=sh", Refusal::ScriptOfThat));
+        }
+        let is_root = process.euid == 0;
+        if let (Root::Image(image), true) = (self.root, is_root) {
+            self.tree = Some(step(Step::MapOwners, || sys::open_tree(image).on(image))?);
+        }
+        let map = |object, map| Job { step: Step::MapIds, object, work: Work::Map(map) };
+        let jobs = [
+            map(if is_root { c"uid_map" } else { c"newuidmap" }, maps.uid.as_bytes()),
+            map(if is_root { c"gid_map" } else { c"newgidmap" }, maps.gid.as_bytes()),
+            Job { step: Step::MapOwners, object: c"image", work: Work::MapOwners(self.tree) },
+        ];
+        self.helper = Some(Helper::start(&jobs)?);
+        self.maps = None;
+        Ok(())
+    }
+
+    /// `stdin`: it may be a terminal.
+    #[inline(never)] // smaller alone than among its caller's variables
+    fn mounts(
+        &self,
+        options: &Options,
+        stdin: bool,
+        arena: &mut Arena,
+    ) -> Result<Mounts, Error<'static>> {
+        let has = |namespace| self.namespaces.contains(namespace);
+        let own_user = has(Clone::NEWUSER);
+        let console = if self.terminal.is_some() || !stdin || sys::skips(Step::Dev) {
+            None
+        } else {
+            step(Step::Dev, || match sys::ioctl_tcgets(sys::STDIN) {
+                Ok(_) => sys::seldom().map(|()| terminal(arena)).on(c"/dev/console"),
+                Err(_) => Ok(None),
+            })?
+        };
+        Ok(Mounts {
+            borrowed: own_user,
+            tty_group: self.maps.is_none(),
+            own_network: !own_user || has(Clone::NEWNET),
+            has_console: self.terminal.is_some() || console.is_some(),
+            console,
+            own_ipc: has(Clone::NEWIPC),
+            own_cgroup: has(Clone::NEWCGROUP),
+            names: match options.network {
+                Network::Pasta => network::FILES.len(),
+                Network::Named => 0,
+                _ if has(Clone::NEWNET) => 0,
+                _ => network::HOSTS_FILES,
+            },
+            masked: !options.privileged,
+        })
+    }
 }
 
 /// What `--ns` says, or by default all but the network; and that where `--net` wants one.
@@ -262,40 +322,6 @@ fn namespaces(options: &Options, process: &Process) -> Clone {
         Network::None | Network::Pasta => chosen | Clone::NEWNET,
         _ => chosen,
     }
-}
-
-#[inline(never)] // smaller alone than among its caller's variables
-fn mounts(
-    options: &Options,
-    namespaces: Clone,
-    [own_terminal, stdin, tty_group]: [bool; 3],
-    arena: &mut Arena,
-) -> Result<Mounts, Error<'static>> {
-    let own_user = namespaces.contains(Clone::NEWUSER);
-    let console = if own_terminal || !stdin || sys::skips(Step::Dev) {
-        None
-    } else {
-        step(Step::Dev, || match sys::ioctl_tcgets(sys::STDIN) {
-            Ok(_) => sys::seldom().map(|()| terminal(arena)).on(c"/dev/console"),
-            Err(_) => Ok(None),
-        })?
-    };
-    Ok(Mounts {
-        borrowed: own_user,
-        tty_group,
-        own_network: !own_user || namespaces.contains(Clone::NEWNET),
-        has_console: own_terminal || console.is_some(),
-        console,
-        own_ipc: namespaces.contains(Clone::NEWIPC),
-        own_cgroup: namespaces.contains(Clone::NEWCGROUP),
-        names: match options.network {
-            Network::Pasta => network::FILES.len(),
-            Network::Named => 0,
-            _ if namespaces.contains(Clone::NEWNET) => 0,
-            _ => network::HOSTS_FILES,
-        },
-        masked: !options.privileged,
-    })
 }
 
 /// What standard input is called, where it is a terminal of this `/dev`: of another, the name could
@@ -334,12 +360,7 @@ fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> 
         look_for(named, add)?;
     }
     let capabilities = base & !drop | add;
-    let filtered = !options.privileged && options.seccomp != Some(Profile::None);
-    Ok(Privileges {
-        capabilities,
-        new_privs: options.new_privs,
-        filter: filtered.then(|| seccomp::program(capabilities)),
-    })
+    Ok(Privileges { capabilities, new_privs: options.new_privs, filter: None })
 }
 
 /// What is named has to be there: to be dropped, it has to be known; to be added, to be ours.
@@ -463,40 +484,23 @@ impl Search {
         (!command.contains(&b'/') && !command.is_empty()).then_some(command)
     }
 
-    /// The bytes that `programs` takes from the arena, padding included.
+    /// The bytes that `programs` takes from the arena.
     fn size(&self) -> usize {
-        let pointer = size_of::<Option<ThinCStr>>();
-        match self.needs_path() {
-            None => 2 * pointer,
-            Some(command) => {
-                let length = |dir: &[u8]| pointer + dir.len() + "/".len() + command.len() + 1;
-                self.directories().map(length).sum::<usize>() + pointer
-            }
-        }
+        let Some(command) = self.needs_path() else { return 0 };
+        let each = size_of::<Option<ThinCStr>>() + "/".len() + command.len() + 1;
+        self.path.len() + self.directories().count() * each
     }
 
-    fn programs(&self, arena: &mut Arena) -> Option<Strings<'static>> {
-        match (self.command, self.needs_path()) {
-            (None, _) => {
-                let programs = arena.strings(SHELLS.len())?;
-                for (slot, shell) in programs.iter_mut().zip(SHELLS) {
-                    *slot = Some(shell);
-                }
-                Some(programs)
-            }
-            (Some(path), None) => {
-                let programs = arena.strings(1)?;
-                *programs.first_mut()? = Some(ThinCStr::new(path));
-                Some(programs)
-            }
-            (Some(_), Some(command)) => {
-                let programs = arena.strings(self.directories().count())?;
-                for (slot, directory) in programs.iter_mut().zip(self.directories()) {
-                    *slot = Some(join(directory, command, arena)?);
-                }
-                Some(programs)
-            }
+    fn programs(&self, options: &Options<'static>, arena: &mut Arena) -> Option<Strings<'static>> {
+        let Some(command) = self.needs_path() else {
+            // The path as it is, which is where the arguments begin.
+            return Some(options.command.get(..1).unwrap_or(SHELLS));
+        };
+        let programs = arena.strings(self.directories().count())?;
+        for (slot, directory) in programs.iter_mut().zip(self.directories()) {
+            *slot = Some(join(directory, command, arena)?);
         }
+        Some(programs)
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Privileges {
     /// execve may give more than that, to set-user-ID programs.
     pub new_privs: bool,
     /// `None`: every system call.
-    pub filter: Option<seccomp::Program>,
+    pub filter: Option<&'static seccomp::Program>,
 }
 
 impl Privileges {
@@ -66,7 +66,7 @@ pub fn limit(privileges: &Privileges) -> Result<(), Error<'static>> {
     if !privileges.new_privs {
         skippable(Step::NoNewPrivs, || sys::prctl_set_no_new_privs().on(c"no_new_privs"))?;
     }
-    if let Some(filter) = &privileges.filter {
+    if let Some(filter) = privileges.filter {
         skippable(Step::Filter, || sys::seccomp_set_mode_filter(filter).on(c"seccomp"))?;
     }
     Ok(())

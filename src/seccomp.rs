@@ -31,15 +31,21 @@ use syscalls::Sysno;
 /// What seccomp(2) takes.
 pub type Program = [sock_filter; LENGTH];
 
-/// The program for a container with these capabilities: bit N is the one with number N in
+/// Writes the program for a container with these capabilities: bit N is the one with number N in
 /// [linux/capability.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/capability.h).
-pub fn program(capabilities: u64) -> Program {
-    let mut program = PROGRAM;
+pub fn write(program: &mut Program, capabilities: u64) {
+    *program = PROGRAM;
     for (answer, [one, other]) in program[SEARCHED + GATES as usize..].iter_mut().zip(KEYS) {
         if (capabilities >> one | capabilities >> other) & 1 == 1 {
             answer.k = libc::SECCOMP_RET_ALLOW;
         }
     }
+}
+
+/// The same, by itself.
+pub fn program(capabilities: u64) -> Program {
+    let mut program = PROGRAM;
+    write(&mut program, capabilities);
     program
 }
 

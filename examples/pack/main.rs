@@ -28,9 +28,9 @@ const DOORS: [&str; 4] =
 /// The same for the first part.
 const SELDOM_DOORS: [&str; 14] = [
     "vtable.shim", // of a closure, which only those have who made it
-    "4plan4Plan3new",
-    "4plan6mounts",
-    "4plan7map_ids",
+    "4plan4Plan4make",
+    "4plan4Plan6mounts",
+    "4plan4Plan7map_ids",
     "5child15enter_container",
     "5child5child",
     "11descriptors15close_inherited",

@@ -18,6 +18,7 @@ use crate::arch::{self, ThinCStr};
 use crate::flags::{Map, Prot};
 use crate::packed::code::turn_calls;
 use crate::packed::{Opinions, Texts, model};
+use crate::seccomp::Program;
 
 /// Pages are made when they are touched, so this is the limit, not the cost.
 pub const STACK_SIZE: usize = 64 * 1024;
@@ -67,6 +68,13 @@ impl Arena {
         let start = self.take(count.checked_mul(size_of::<Element>())?, align_of::<Element>())?;
         // SAFETY: as in `bytes`; it is aligned, and all zero is `None`.
         Some(unsafe { slice::from_raw_parts_mut(start.cast(), count) })
+    }
+
+    /// A filter, all of it zero; `None` where the arena is used up.
+    pub fn program(&mut self) -> Option<&'static mut Program> {
+        let start = self.take(size_of::<Program>(), align_of::<Program>())?;
+        // SAFETY: as in `bytes`; it is aligned, and zero is a number.
+        Some(unsafe { &mut *start.cast() })
     }
 
     /// A stack at its end, for who needs little of it; `None` where the arena is used up.
