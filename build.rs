@@ -68,7 +68,7 @@ const SELDOM: [&str; 87] = [
     "parent::run_as_asked",
     "parent::run_limited",
     "parent::tell",
-    "plan::identity",
+    "plan::Plan::identify",
     "plan::look_for",
     "plan::Plan::map_range",
     "plan::terminal",

@@ -132,7 +132,7 @@ impl<'a> Plan<'a> {
             (None, Root::Host) => Some(c"/"), // nothing else takes us there
             (given, _) => given,
         };
-        if sealed(options) {
+        if self.is_sealed(options) {
             self.privileges = Some(privileges(options)?);
         }
         let search = Search::new(options, process);
@@ -152,12 +152,20 @@ impl<'a> Plan<'a> {
             self.wire = Some(step(Step::Report, || Wire::new().on(c"socket"))?);
         }
         if own_dev {
-            self.mounts = Some(self.mounts(options, stdin, &mut arena)?);
+            self.look_at_mounts(options, stdin, &mut arena)?;
         }
         let may_change_ids = self.privileges.as_ref().is_none_or(Privileges::may_change_ids);
         let has_ids = process.euid == 0 || self.helper.is_some();
         self.guarded = has_ids && self.guards_stack.is_some() && may_change_ids;
         Ok(())
+    }
+
+    /// An image is sealed in, with `--bare` excepted. A command on the host's own root is one of the
+    /// host's, and gives up rights only where it is asked to.
+    fn is_sealed(&self, options: &Options) -> bool {
+        let asked =
+            options.cap_add | options.cap_drop != 0 || options.seccomp == Some(Profile::Default);
+        if matches!(self.root, Root::Host) { asked } else { !options.bare }
     }
 
     /// Room for the stacks and for what `write` writes.
@@ -193,11 +201,13 @@ impl<'a> Plan<'a> {
         }
         self.programs = search.programs(options, arena)?;
         if self.namespaces.contains(Clone::NEWUTS) {
-            self.hostname = hostname(options, image, arena)?;
+            self.hostname = match (options.hostname, self.root) {
+                (given @ Some(_), _) | (given, Root::Host) => given,
+                _ => Some(own_name(image, arena)?),
+            };
         }
         if let Some(given) = options.user {
-            self.user = identity(given, arena);
-            self.user.as_ref()?;
+            self.identify(given, arena)?;
         }
         if let Some(privileges) = &mut self.privileges
             && !options.privileged
@@ -207,6 +217,19 @@ impl<'a> Plan<'a> {
             seccomp::write(program, privileges.capabilities);
             privileges.filter = Some(program);
         }
+        Some(())
+    }
+
+    /// `USER:GROUP`, taken apart.
+    #[inline(never)] // packed
+    fn identify(&mut self, given: &'static CStr, arena: &mut Arena) -> Option<()> {
+        let mut words = given.to_bytes().split(|&byte| byte == b':');
+        self.user = Some(Identity {
+            given,
+            user: words.next()?,
+            group: words.next().unwrap_or(b""),
+            room: Cell::new(arena.bytes(ids::ROOM)?),
+        });
         Some(())
     }
 
@@ -278,12 +301,12 @@ impl<'a> Plan<'a> {
 
     /// `stdin`: it may be a terminal.
     #[inline(never)] // smaller alone than among its caller's variables
-    fn mounts(
-        &self,
+    fn look_at_mounts(
+        &mut self,
         options: &Options,
         stdin: bool,
         arena: &mut Arena,
-    ) -> Result<Mounts, Error<'static>> {
+    ) -> Result<(), Error<'static>> {
         let has = |namespace| self.namespaces.contains(namespace);
         let own_user = has(Clone::NEWUSER);
         let console = if self.terminal.is_some() || !stdin || sys::skips(Step::Dev) {
@@ -294,7 +317,7 @@ impl<'a> Plan<'a> {
                 Err(_) => Ok(None),
             })?
         };
-        Ok(Mounts {
+        self.mounts = Some(Mounts {
             borrowed: own_user,
             tty_group: self.maps.is_none(),
             own_network: !own_user || has(Clone::NEWNET),
@@ -309,7 +332,8 @@ impl<'a> Plan<'a> {
                 _ => network::HOSTS_FILES,
             },
             masked: !options.privileged,
-        })
+        });
+        Ok(())
     }
 }
 
@@ -338,17 +362,6 @@ fn terminal(arena: &mut Arena) -> Option<&'static CStr> {
 
 /// With its NUL: `/dev/pts/0` and the like.
 const TERMINAL_NAME: usize = 64;
-
-/// An image is sealed in, with `--bare` excepted. A command on the host's own root is one of the
-/// host's, and gives up rights only where it is asked to.
-fn sealed(options: &Options) -> bool {
-    let asked =
-        options.cap_add | options.cap_drop != 0 || options.seccomp == Some(Profile::Default);
-    match image::kind(options.image) {
-        image::Kind::Host => asked,
-        _ => !options.bare,
-    }
-}
 
 /// The default, less what is to be dropped, and what is to be added.
 fn privileges(options: &Options<'static>) -> Result<Privileges, Error<'static>> {
@@ -379,20 +392,14 @@ fn look_for(named: caps::Set, add: caps::Set) -> Result<(), Error<'static>> {
 /// The longest host name: include/uapi/linux/utsname.h, __NEW_UTS_LEN.
 const HOSTNAME_MAX: usize = 64;
 
-/// The image's name, unless one was given; the host's own where there is no image.
-fn hostname(
-    options: &Options<'static>,
-    image: &CStr,
-    arena: &mut Arena,
-) -> Option<Option<&'static CStr>> {
-    if options.hostname.is_some() || image::kind(options.image) == image::Kind::Host {
-        return Some(options.hostname);
-    }
+/// The image's name, for a host name.
+#[inline(never)]
+fn own_name(image: &CStr, arena: &mut Arena) -> Option<&'static CStr> {
     let name = match image::name(image) {
         b"" => b"tinyctr",
         name => name.get(..HOSTNAME_MAX).unwrap_or(name),
     };
-    Some(Some(join(b"", name, arena)?.to_cstr()))
+    Some(join(b"", name, arena)?.to_cstr())
 }
 
 // --- the environment ---------------------------------------------------------------------------
@@ -410,32 +417,33 @@ fn environment(
     arena: &mut Arena,
 ) -> Option<&'static mut [Option<ThinCStr<'static>>]> {
     let slots = arena.strings(environment_slots(options))?;
-    let mut used = 0;
-    let term = caller_entry(process, b"TERM");
-    let home = if options.user.is_none() { Some(DEFAULT_HOME) } else { None };
-    let defaults = [Some(DEFAULT_PATH), home, term, Some(CONTAINER)];
-    let given = options.environment().map(|entry| resolve(entry, process));
-    for entry in defaults.into_iter().chain(given).flatten() {
-        let name = name_of(entry);
-        let same = |slot: &Option<ThinCStr>| slot.is_some_and(|s| name_of(s.to_cstr()) == name);
-        // As setenv(3) does it: a search a variable. 20,000 of them take two seconds.
-        let place = slots.get(..used)?.iter().position(same).unwrap_or(used);
-        used = used.max(place + 1);
-        *slots.get_mut(place)? = Some(ThinCStr::new(entry));
+    let mut used = set(slots, 0, DEFAULT_PATH)?;
+    if options.user.is_none() {
+        used = set(slots, used, DEFAULT_HOME)?;
+    }
+    if let Some(term) = caller_entry(process, b"TERM") {
+        used = set(slots, used, term)?;
+    }
+    used = set(slots, used, CONTAINER)?;
+    for entry in options.environment().filter_map(|entry| resolve(entry, process)) {
+        used = set(slots, used, entry)?;
     }
     slots.get_mut(..=used + if options.user.is_some() { ids::VARIABLES } else { 0 })
 }
 
-/// `USER:GROUP`, taken apart.
-#[inline(never)] // packed
-fn identity(given: &'static CStr, arena: &mut Arena) -> Option<Identity> {
-    let mut words = given.to_bytes().split(|&byte| byte == b':');
-    Some(Identity {
-        given,
-        user: words.next()?,
-        group: words.next().unwrap_or(b""),
-        room: Cell::new(arena.bytes(ids::ROOM)?),
-    })
+/// In the place of the one of that name, or behind those that are `used`. Returns how many are.
+#[inline(never)]
+fn set(
+    slots: &mut [Option<ThinCStr<'static>>],
+    used: usize,
+    entry: &'static CStr,
+) -> Option<usize> {
+    let name = name_of(entry);
+    let same = |slot: &Option<ThinCStr>| slot.is_some_and(|s| name_of(s.to_cstr()) == name);
+    // As setenv(3) does it: a search a variable. 20,000 of them take two seconds.
+    let place = slots.get(..used)?.iter().position(same).unwrap_or(used);
+    *slots.get_mut(place)? = Some(ThinCStr::new(entry));
+    Some(used.max(place + 1))
 }
 
 /// `NAME=VALUE` as it is; `NAME` as the caller has it, or nothing.

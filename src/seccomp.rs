@@ -35,7 +35,7 @@ pub type Program = [sock_filter; LENGTH];
 /// [linux/capability.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/capability.h).
 pub fn write(program: &mut Program, capabilities: u64) {
     *program = PROGRAM;
-    for (answer, [one, other]) in program[SEARCHED + GATES as usize..].iter_mut().zip(KEYS) {
+    for (answer, [one, other]) in program[SEARCHED + GATES as usize..].iter_mut().zip(&KEYS) {
         if (capabilities >> one | capabilities >> other) & 1 == 1 {
             answer.k = libc::SECCOMP_RET_ALLOW;
         }
@@ -260,7 +260,7 @@ const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP) as u32;
 
 /// The capabilities of each gate: all of its table that the binary has.
-const KEYS: [[u8; 2]; GATED.len()] = {
+static KEYS: [[u8; 2]; GATED.len()] = {
     let mut keys = [[0; 2]; GATED.len()];
     let mut gate = 0;
     while gate < GATED.len() {

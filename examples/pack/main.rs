@@ -26,11 +26,9 @@ const SELDOM_END: &str = "seldom_end";
 const DOORS: [&str; 4] =
     ["3sys5watch", "6parent6report", "6parent10print_help", "7options10parse_skip"];
 /// The same for the first part.
-const SELDOM_DOORS: [&str; 14] = [
+const SELDOM_DOORS: [&str; 12] = [
     "vtable.shim", // of a closure, which only those have who made it
-    "4plan4Plan4make",
-    "4plan4Plan6mounts",
-    "4plan4Plan7map_ids",
+    "4plan4Plan",
     "5child15enter_container",
     "5child5child",
     "11descriptors15close_inherited",
