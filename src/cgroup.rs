@@ -25,7 +25,7 @@ use syscalls::Errno;
 
 use crate::arch::{ThinCStr, tail};
 use crate::buf::Line;
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Clone, O};
 use crate::sys;
 
@@ -116,7 +116,7 @@ impl Cgroups {
     /// Makes the cgroups and sets the limits: of memory, of the processors and of processes, 0
     /// for none. Where one of them can't be set, nothing is left of the others.
     #[inline(never)] // a large frame, and not on the way to the wait
-    pub fn make(&mut self, limits: [u64; 3]) -> Result<(), Fault<'static>> {
+    pub fn make(&mut self, limits: [u64; 3]) -> Result<(), Error<'static>> {
         for (place, limit) in self.places.iter_mut().zip(limits) {
             place.limit = limit;
         }
@@ -201,7 +201,7 @@ impl Cgroups {
 
     /// Ends whoever is left in there, and removes the cgroups.
     #[inline(never)] // once
-    pub fn remove(&self) -> Result<(), Fault<'_>> {
+    pub fn remove(&self) -> Result<(), Error<'_>> {
         for place in self.places.iter().filter(|place| place.cgroup != 0) {
             remove(sys::AT_FDCWD, place.path(), place.cgroup).on(place.path())?;
         }

@@ -17,7 +17,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::ThinCStr;
-use crate::error::{Error, Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Clone, Map, Ms};
 use crate::helper::Helper;
 use crate::ids::{Identity, User};
@@ -35,6 +35,7 @@ pub extern "C" fn child(shared: &Shared) -> ! {
         false => become_command(plan, shared),
         true => be_init(plan, shared),
     });
+    let error = error.settled();
     shared.failure.set(Some(error));
     if plan.init {
         tell_failure(plan, error);
@@ -169,6 +170,7 @@ fn be_init<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, E
 /// Where the clone of our init begins.
 extern "C" fn command(shared: &Shared) -> ! {
     let Err(error) = become_command(shared.plan, shared);
+    let error = error.settled();
     shared.failure.set(Some(error));
     sys::exit_group(error.exit_code())
 }
@@ -193,7 +195,7 @@ fn give_up_rights(plan: &Plan, user: Option<&User>) -> Result<(), Error<'static>
 
 /// Becomes somebody else, for whom the kernel has forgotten whom to end with.
 #[inline(never)] // packed
-fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Fault<'static>> {
+fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Error<'static>> {
     // With one id each they are given up for good.
     if plan.maps.is_none() {
         sys::setgroups(groups).on(c"groups")?;
@@ -243,7 +245,7 @@ fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
 /// Changes the working directory. Sealed, to one that is below our root: a link in /proc can lead
 /// to another (CVE-2024-21626), and the kernel then calls it unreachable (getcwd(2)).
 #[inline(never)] // a page of its frame, which is touched only where a directory was asked for
-fn stand_in(directory: &CStr, sealed: bool) -> Result<(), Fault<'_>> {
+fn stand_in(directory: &CStr, sealed: bool) -> Result<(), Error<'_>> {
     sys::chdir(directory).on(directory)?;
     let mut path = [0; libc::PATH_MAX as usize];
     if sealed && !sys::getcwd(&mut path).on(directory)?.starts_with(b"/") {
@@ -254,7 +256,7 @@ fn stand_in(directory: &CStr, sealed: bool) -> Result<(), Fault<'_>> {
 
 /// The way execvp(3) does it: the next directory where the program isn't in this one, and if one
 /// was there but not for us, that is what we say in the end.
-fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Fault<'a>> {
+fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
     let environment = plan.environment.take();
     let mut answer = Errno::ENOENT;
     for program in plan.programs.iter().copied().flatten() {
@@ -265,12 +267,12 @@ fn execute<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, F
         match errno {
             Errno::EACCES => answer = errno,
             Errno::ENOENT | Errno::ENOTDIR => {} // not here
-            errno => return Err(Fault { object: spoken(plan, program), errno }),
+            errno => return Err(Error::last(spoken(plan, program), errno)),
         }
     }
     let last = plan.programs.last().copied().flatten();
     let object = last.map_or(ThinCStr::new(c""), |program| spoken(plan, program));
-    Err(Fault { object, errno: answer })
+    Err(Error::last(object, answer))
 }
 
 /// What the user calls the program: the command as it was given, else the shell's path.

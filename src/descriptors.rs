@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{O, number};
 use crate::sys;
 
@@ -16,7 +16,7 @@ const STANDARD: [&CStr; 3] = [c"standard input", c"standard output", c"standard 
 /// a directory is refused, and where none is open the null device takes the place, so that no file
 /// of the command's gets it.
 #[inline(never)] // alone it is smaller than among its caller's variables
-pub fn close_inherited(spared: Option<i32>) -> Result<(), Fault<'static>> {
+pub fn close_inherited(spared: Option<i32>) -> Result<(), Error<'static>> {
     if let Some(fd) = spared {
         sys::close_on_exec(fd).on(c"--status-fd")?;
     }
@@ -53,7 +53,7 @@ fn close_all_but(spared: Option<i32>) -> Result<(), Errno> {
 }
 
 #[inline(never)] // packed
-fn close_listed(spared: Option<i32>) -> Result<(), Fault<'static>> {
+fn close_listed(spared: Option<i32>) -> Result<(), Error<'static>> {
     let is_spared = |fd| sys::is_watchers(fd) || spared == Some(fd);
     let directory = sys::openat(sys::AT_FDCWD, OWN, O::DIRECTORY | O::CLOEXEC).on(OWN)?;
     let mut close = |name: &[u8]| match number(name) {

@@ -147,7 +147,8 @@ pub enum Cause {
 #[derive(Clone, Copy, Debug)]
 pub struct Error<'a> {
     pub object: ThinCStr<'a>,
-    /// The step, times `STEP`; plus an errno, or a refusal from `OURS` on.
+    /// The step, times `STEP`, and 0 for the one that was begun last; plus an errno, or a refusal
+    /// from `OURS` on.
     pub code: u32,
 }
 
@@ -156,7 +157,6 @@ const STEP: u32 = 1 << 16;
 const OURS: u32 = 4096;
 
 const _: () = assert!(size_of::<Result<(), Error>>() == 2 * size_of::<usize>());
-const _: () = assert!(size_of::<Result<(), Fault>>() == 2 * size_of::<usize>());
 
 /// More of an object than this is not shown, so that the cause always is.
 const OBJECT_WIDTH: usize = 512;
@@ -169,12 +169,28 @@ impl<'a> Error<'a> {
     }
 
     pub fn errno(step: Step, object: &'a CStr, errno: Errno) -> Self {
-        Fault { object: ThinCStr::new(object), errno }.at(step)
+        let errno = errno.into_raw() as u32; // below OURS: the kernel has no others
+        Error { object: ThinCStr::new(object), code: step as u32 * STEP + errno }
+    }
+
+    /// In the step that was begun last: as long as there is no other one, or it is `settled`.
+    pub fn last(object: ThinCStr<'a>, errno: Errno) -> Self {
+        let errno = errno.into_raw() as u32; // below OURS: the kernel has no others
+        Error { object, code: errno }
+    }
+
+    /// In the step in which it happened, also while others are taken: to be called before they are.
+    #[inline(never)] // once
+    pub fn settled(mut self) -> Self {
+        if self.code < STEP {
+            self.code += Step::number_of_last() * STEP;
+        }
+        self
     }
 
     /// Step and cause, for `from_parts`.
     pub fn code(&self) -> u32 {
-        self.code
+        self.settled().code
     }
 
     pub fn from_parts(object: ThinCStr<'a>, code: u32) -> Self {
@@ -182,7 +198,7 @@ impl<'a> Error<'a> {
     }
 
     pub fn step(&self) -> Step {
-        Step::from_number(self.code / STEP)
+        Step::from_number(self.code() / STEP)
     }
 
     pub fn cause(&self) -> Cause {
@@ -334,20 +350,6 @@ impl<'a> Error<'a> {
     }
 }
 
-/// A call that failed, and on what. The step in which it happened makes it an `Error`.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault<'a> {
-    pub object: ThinCStr<'a>,
-    pub errno: Errno,
-}
-
-impl<'a> Fault<'a> {
-    pub fn at(self, step: Step) -> Error<'a> {
-        let errno = self.errno.into_raw() as u32; // below OURS: the kernel has no others
-        Error { object: self.object, code: step as u32 * STEP + errno }
-    }
-}
-
 fn experience_of_network(errno: Errno) -> Option<Packed> {
     Some(match errno {
         Errno::ENOENT => packed!("see ip netns list; pasta is in package passt"),
@@ -357,14 +359,14 @@ fn experience_of_network(errno: Errno) -> Option<Packed> {
     })
 }
 
-/// Names the object of a call that failed.
+/// Names the object of a call that failed, in the step that was begun last.
 pub trait On<T> {
-    fn on(self, object: &CStr) -> Result<T, Fault<'_>>;
+    fn on(self, object: &CStr) -> Result<T, Error<'_>>;
 }
 
 impl<T> On<T> for Result<T, Errno> {
-    fn on(self, object: &CStr) -> Result<T, Fault<'_>> {
-        self.map_err(|errno| Fault { object: ThinCStr::new(object), errno })
+    fn on(self, object: &CStr) -> Result<T, Error<'_>> {
+        self.map_err(|errno| Error::last(ThinCStr::new(object), errno))
     }
 }
 

@@ -9,7 +9,7 @@
 use syscalls::Errno;
 
 use crate::arch::{Process, until_nul};
-use crate::error::{Error, Fault, On};
+use crate::error::{Error, On};
 use crate::steps::Step;
 use crate::sys::{self, step};
 
@@ -23,7 +23,7 @@ pub fn is_of_this_root(process: &Process) -> Result<(), Error<'static>> {
 }
 
 #[inline(never)] // a large frame, and not on the way to the wait
-fn compare() -> Result<(), Fault<'static>> {
+fn compare() -> Result<(), Error<'static>> {
     let link = c"/proc/self/exe";
     let mut path = [0; libc::PATH_MAX as usize];
     match sys::readlinkat(link, &mut path) {

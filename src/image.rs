@@ -9,7 +9,7 @@ use syscalls::Errno;
 
 use crate::arch::Process;
 use crate::buf::{Buffer, Line};
-use crate::error::{Error, Fault, On, Refusal};
+use crate::error::{Error, On, Refusal};
 use crate::steps::Step;
 use crate::sys::{self, step};
 
@@ -61,7 +61,7 @@ const DIRECTORY: &str = "/";
 /// The path of the working directory. `.` itself would not do as an image: once something is
 /// mounted there, looking `.` up still finds what is beneath.
 #[inline(never)] // a large frame, and not on the way to the wait
-pub fn here<'a>(image: &'a CStr, found: &mut Path) -> Result<(), Fault<'a>> {
+pub fn here<'a>(image: &'a CStr, found: &mut Path) -> Result<(), Error<'a>> {
     let mut path = [0; 4096];
     let path = sys::getcwd(&mut path).on(image)?;
     found.push(path).push("\0");

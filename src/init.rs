@@ -7,7 +7,7 @@
 
 use core::convert::Infallible;
 
-use crate::error::{EXIT_SIGNAL, Fault, On};
+use crate::error::{EXIT_SIGNAL, Error, On};
 use crate::flags::Ended;
 use crate::signals::Source;
 use crate::sys;
@@ -16,7 +16,7 @@ use crate::sys;
 const ALL_OTHERS: i32 = -1;
 
 /// What is PID 1 from here on: exiting kills the whole container. Returns only to say what failed.
-pub fn run(command: i32) -> Result<Infallible, Fault<'static>> {
+pub fn run(command: i32) -> Result<Infallible, Error<'static>> {
     sys::prctl_set_undumpable().on(c"dumpable")?;
     let signals = Source::new()?;
     loop {
@@ -32,7 +32,7 @@ pub fn run(command: i32) -> Result<Infallible, Fault<'static>> {
     }
 }
 
-fn bury(command: i32) -> Result<(), Fault<'static>> {
+fn bury(command: i32) -> Result<(), Error<'static>> {
     while let Some((pid, ended)) = sys::reap(-1).on(c"")? {
         if pid == command {
             sys::exit_group(match ended {
@@ -44,6 +44,6 @@ fn bury(command: i32) -> Result<(), Fault<'static>> {
     Ok(())
 }
 
-fn send(pid: i32, signal: i32) -> Result<(), Fault<'static>> {
+fn send(pid: i32, signal: i32) -> Result<(), Error<'static>> {
     sys::kill(pid, signal).on(c"signal")
 }

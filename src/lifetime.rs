@@ -8,7 +8,7 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use syscalls::Errno;
 
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::flags::Events;
 use crate::sys::{self, Poll, Stack};
 
@@ -28,7 +28,7 @@ impl Wire {
 /// Asks for SIGKILL at the death of our parent, and makes sure that it had not died before: then
 /// the signal would never come. (getppid(2) says nothing here: in a new PID namespace the parent
 /// is always 0.) Where there is a guard it knows.
-pub fn end_with_parent(wire: Wire, guarded: bool) -> Result<(), Fault<'static>> {
+pub fn end_with_parent(wire: Wire, guarded: bool) -> Result<(), Error<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
     sys::close(wire.parents).on(c"socket")?; // our own copy, an end too
     if guarded {
@@ -39,12 +39,12 @@ pub fn end_with_parent(wire: Wire, guarded: bool) -> Result<(), Fault<'static>> 
 
 /// The same, after a change of ids.
 #[inline(never)] // packed
-pub fn end_with_parent_again(wire: Wire) -> Result<(), Fault<'static>> {
+pub fn end_with_parent_again(wire: Wire) -> Result<(), Error<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
     make_sure(wire)
 }
 
-fn make_sure(wire: Wire) -> Result<(), Fault<'static>> {
+fn make_sure(wire: Wire) -> Result<(), Error<'static>> {
     let events = 0; // POLLHUP is told unasked
     let mut polls = [Poll { fd: wire.childs, events, revents: 0 }];
     sys::ppoll(&mut polls, Some(&[0; 2])).on(c"socket")?;
@@ -72,7 +72,7 @@ struct Guarded {
 impl Guard {
     /// To be called before there is a container: afterwards it could change its ids, and we could
     /// be killed, before the guard is there.
-    pub fn begin(stack: Stack, wire: Wire, inlets: [i32; 2]) -> Result<Guard, Fault<'static>> {
+    pub fn begin(stack: Stack, wire: Wire, inlets: [i32; 2]) -> Result<Guard, Error<'static>> {
         let guarded = Guarded { wire, inlets, container: AtomicI32::new(0) };
         let (pid, guarded) = sys::clone_beside(stack, guard, guarded).on(c"guard")?;
         Ok(Guard { pid, guarded })
@@ -84,7 +84,7 @@ impl Guard {
     }
 
     /// The container is gone, and so goes its guard.
-    pub fn end(self) -> Result<(), Fault<'static>> {
+    pub fn end(self) -> Result<(), Error<'static>> {
         sys::kill_own(self.pid, libc::SIGKILL).on(c"guard")?;
         sys::wait4_briefly(self.pid).map(drop).on(c"guard")
     }

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::{ThinCStr, tail};
-use crate::error::{Error, Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Mnt, MountAttr, Ms};
 use crate::steps::Step;
 use crate::sys::{self, skippable};
@@ -104,7 +104,7 @@ pub fn make_dev(mounts: &Mounts) -> Result<(), Error<'static>> {
     skippable(Step::Dev, || fill_dev(mounts, mounts.borrowed))
 }
 
-fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Fault<'static>> {
+fn fill_dev(mounts: &Mounts, borrowed: bool) -> Result<(), Error<'static>> {
     if borrowed || mounts.console.is_some() {
         sys::chdir(DEV).on(DEV)?; // what can't be made is borrowed from there
     }

@@ -5,7 +5,7 @@ use syscalls::Errno;
 
 use crate::arch::ThinCStr;
 use crate::buf::Line;
-use crate::error::{Error, Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Clone, MountAttr, Ms, O};
 use crate::steps::Step;
 use crate::sys::{self, step};
@@ -46,7 +46,7 @@ const fn pair(file: &'static CStr, name: &'static CStr) -> [ThinCStr<'static>; 2
 /// becomes a mount of its own where the host has it, which is then moved: onto a link too, without
 /// following it, so that one that leads nowhere is as good a place as a file.
 #[inline(never)] // alone it is smaller
-pub fn share_files(etc: i32, count: usize) -> Result<(), Fault<'static>> {
+pub fn share_files(etc: i32, count: usize) -> Result<(), Error<'static>> {
     for [file, name] in FILES.iter().take(count) {
         let (file, name) = (file.to_cstr(), name.to_cstr());
         match sys::mount_bind(file, file, Ms::empty()) {

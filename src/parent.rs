@@ -228,6 +228,7 @@ fn container<'a>(
     let container = Container { options, shared: &shared, banner, pid_file, ignored };
     let outcome = container.run(stack, child, guard.as_ref().map(Guard::container));
     let guard_ended = guard.map_or(Ok(()), |guard| step(Step::Guard, || guard.end()));
+    let guard_ended = guard_ended.map_err(Error::settled);
     let pasta_ended = dismiss(pasta.as_ref());
     let outcome = outcome?;
     guard_ended?;
@@ -307,7 +308,8 @@ impl<'a> Container<'_, '_, 'a> {
         let wanted = if own_user { ids::WANTED } else { c"" };
         let cloned = step(Step::Clone, || {
             sys::clone(memory, namespaces, stack, child, self.shared, pid_place).on(wanted)
-        });
+        })
+        .map_err(Error::settled);
         // It has done its work, or nobody will ask for it; else it does it now (`--init`).
         let helped = dismiss(plan.helper.as_ref());
         let pid = cloned?;
@@ -316,7 +318,7 @@ impl<'a> Container<'_, '_, 'a> {
             step(Step::Wait, || sys::wait4(pid).on(c""))?; // it ends by itself
             return Err(error);
         }
-        let outcome = report.and_then(|report| self.attend(pid, report));
+        let outcome = report.and_then(|report| self.attend(pid, report)).map_err(Error::settled);
         if outcome.is_err() {
             // Nobody would look after it any more.
             let _ended = step(Step::Wait, || {

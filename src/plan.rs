@@ -7,7 +7,7 @@ use syscalls::Errno;
 
 use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
 use crate::cgroup::Cgroups;
-use crate::error::{Error, Fault, On, Refusal};
+use crate::error::{Error, On, Refusal};
 use crate::flags::{Clone, Map};
 use crate::helper::{Helper, Job, Work};
 use crate::ids::{self, Identity, Maps, One};
@@ -238,7 +238,7 @@ impl<'a> Plan<'a> {
         options: &Options,
         own_dev: bool,
         stdin: &mut bool,
-    ) -> Result<(), Fault<'static>> {
+    ) -> Result<(), Error<'static>> {
         let script = options.study.dry_run == Some(DryRun::Script);
         if options.tty == Some(false) || script {
             return Ok(());

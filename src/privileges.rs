@@ -7,7 +7,7 @@
 use syscalls::Errno;
 
 use crate::caps::{self, Set};
-use crate::error::{Error, Fault, On};
+use crate::error::{Error, On};
 use crate::flags::O;
 use crate::seccomp;
 use crate::steps::Step;
@@ -42,7 +42,7 @@ pub fn shed_habits() -> Result<(), Error<'static>> {
 
 /// Not spared by the OOM killer, though our caller may be. To be more expendable than he is needs
 /// no right, but is not for us to decide.
-fn expendable() -> Result<(), Fault<'static>> {
+fn expendable() -> Result<(), Error<'static>> {
     let file = c"/proc/self/oom_score_adj";
     let mut score = [0; 8];
     let fd = match sys::openat(sys::AT_FDCWD, file, O::CLOEXEC) {

@@ -4,7 +4,7 @@
 
 use syscalls::Errno;
 
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Events, O};
 use crate::sys::{self, Poll};
 use crate::terminal::{self, Terminal};
@@ -62,7 +62,7 @@ impl<'a> Relay<'a> {
     }
 
     /// The user's terminal does nothing by itself any more: that is for the container's to do.
-    pub fn begin(&mut self) -> Result<(), Fault<'static>> {
+    pub fn begin(&mut self) -> Result<(), Error<'static>> {
         let (Some(screen), Some(settings)) = (self.screen, &self.user.settings) else {
             return Ok(());
         };

@@ -20,7 +20,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use crate::arch::tail;
-use crate::error::{Error, Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Mnt, MountAttr, Ms, O};
 use crate::steps::Step;
 use crate::sys::{self, skippable, step};
@@ -114,7 +114,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Moves what is mounted at `from` onto the directory of that name in the image.
-    pub fn place(self, from: &'static CStr) -> Result<(), Fault<'static>> {
+    pub fn place(self, from: &'static CStr) -> Result<(), Error<'static>> {
         match sys::move_mount(from, self.descriptor, single_name(from)) {
             // Before Linux 5.2, or under a filter that doesn't know it; nothing there yet; a link or
             // the like, which the look-up names.
@@ -127,7 +127,7 @@ impl<'a> Tree<'a> {
     }
 
     #[inline(never)] // packed
-    fn place_otherwise(self, from: &'static CStr) -> Result<(), Fault<'static>> {
+    fn place_otherwise(self, from: &'static CStr) -> Result<(), Error<'static>> {
         self.stand_in(single_name(from)).on(from)?;
         match sys::mount_move(from, c".") {
             Err(Errno::ENOENT) => Ok(()), // `make_sys` had no place for it

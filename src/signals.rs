@@ -12,7 +12,7 @@ use core::ffi::CStr;
 use syscalls::{Errno, Sysno};
 
 use crate::buf::{Buffer, Line};
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Events, O, number};
 use crate::sys::{self, Poll, SignalSet, UNCHANGEABLE, signal_bit};
 
@@ -60,7 +60,7 @@ const fn set_of(signals: &[i32]) -> SignalSet {
 /// Resets what the caller ignored, and holds back all that will be passed on. Returns what was
 /// ignored: the command gets none of that by us (nohup(1) ignores SIGHUP).
 #[inline(never)] // a large frame, and not on the way to the wait
-pub fn hold() -> Result<SignalSet, Fault<'static>> {
+pub fn hold() -> Result<SignalSet, Error<'static>> {
     let mut text = [0; STATUS];
     // Not closed, which is a call less: execve does it for the child, and we don't miss the number.
     let known =
@@ -79,7 +79,7 @@ pub fn hold() -> Result<SignalSet, Fault<'static>> {
 pub struct Source(i32);
 
 impl Source {
-    pub fn new() -> Result<Source, Fault<'static>> {
+    pub fn new() -> Result<Source, Error<'static>> {
         sys::signalfd(OURS).on(c"signals").map(Source)
     }
 
@@ -88,7 +88,7 @@ impl Source {
     }
 
     /// The next one, and whether it is the kernel that sent it: a terminal, or a timer.
-    pub fn next(&self) -> Result<(i32, bool), Fault<'static>> {
+    pub fn next(&self) -> Result<(i32, bool), Error<'static>> {
         const SI_KERNEL: i32 = 0x80; // include/uapi/asm-generic/siginfo.h
         let mut info = [0; 128]; // struct signalfd_siginfo: signal, errno, code, and more
         let info = sys::read(self.0, &mut info).on(c"signals")?;
@@ -199,7 +199,7 @@ fn of_process<'a>(path: &'a mut Buffer, pid: i32, file: &str) -> &'a CStr {
 /// Sends `signal` to all processes of PID 1's namespace but that one itself; again, until no more
 /// are found than the time before: then none was just being made.
 #[inline(never)] // packed
-pub fn send_to_others(first: i32, signal: i32) -> Result<(), Fault<'static>> {
+pub fn send_to_others(first: i32, signal: i32) -> Result<(), Error<'static>> {
     let (mut path, mut before) = (Line::<32>::new(), 0);
     let namespace = sys::identity(of_process(&mut path, first, NAMESPACE), true).on(PROC)?;
     for _ in 0..10 {

@@ -1,6 +1,8 @@
 //! Level 2. The steps of the story: one table of names and reasons. Errors name them, `--explain`
 //! tells them, `--skip` leaves them out.
 
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use crate::packed::{Packed, Text, Texts, packed};
 
 /// What tinyctr is doing, in the order of the story.
@@ -600,7 +602,18 @@ const _: () = {
     }
 };
 
+/// The step that was begun last, in this memory: parent and child have one.
+static LAST: AtomicU32 = AtomicU32::new(Step::Option as u32);
+
 impl Step {
+    pub fn begin(self) {
+        LAST.store(self as u32, Relaxed);
+    }
+
+    pub fn number_of_last() -> u32 {
+        LAST.load(Relaxed)
+    }
+
     /// The step that is `number as Step`.
     pub fn from_number(number: u32) -> Step {
         row(number as usize).step

@@ -3,7 +3,7 @@
 
 use syscalls::Errno;
 
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Ended, Events};
 use crate::relay::Relay;
 use crate::signals::{self, Source};
@@ -58,7 +58,7 @@ pub fn supervise(
     orders: &Orders,
     pid: i32,
     relay: Option<&mut Relay>,
-) -> Result<Outcome, Fault<'static>> {
+) -> Result<Outcome, Error<'static>> {
     let signals = Source::new()?;
     if orders.timeout != 0 {
         sys::set_alarm(orders.timeout).on(c"--timeout")?;
@@ -77,7 +77,7 @@ pub fn supervise(
 }
 
 impl Supervisor<'_, '_> {
-    fn run(mut self) -> Result<Outcome, Fault<'static>> {
+    fn run(mut self) -> Result<Outcome, Error<'static>> {
         let ended = loop {
             let (signal, ways) = self.sleep()?;
             if signal && let Some(ended) = self.take_signal()? {
@@ -98,7 +98,7 @@ impl Supervisor<'_, '_> {
     }
 
     /// Until there is a signal, or there are bytes, or there is room for them.
-    fn sleep(&self) -> Result<(bool, [Poll; 2]), Fault<'static>> {
+    fn sleep(&self) -> Result<(bool, [Poll; 2]), Error<'static>> {
         let nobody = Poll { fd: -1, events: 0, revents: 0 };
         let [there, back] = self.relay.as_ref().map_or([nobody; 2], |relay| relay.polls());
         let mut polls = [self.signals.poll(), there, back];
@@ -111,7 +111,7 @@ impl Supervisor<'_, '_> {
     }
 
     /// Returns how the container ended, where it has.
-    fn take_signal(&mut self) -> Result<Option<Ended>, Fault<'static>> {
+    fn take_signal(&mut self) -> Result<Option<Ended>, Error<'static>> {
         let (signal, from_kernel) = self.signals.next()?;
         if signal == libc::SIGCHLD {
             let ended = sys::reap(self.pid).on(c"")?;
@@ -123,7 +123,7 @@ impl Supervisor<'_, '_> {
 
     /// Carries what there is; and what was typed for a PID 1, the kernel spares it.
     #[inline(never)] // packed
-    fn carry(&mut self, ways: [Poll; 2]) -> Result<(), Fault<'static>> {
+    fn carry(&mut self, ways: [Poll; 2]) -> Result<(), Error<'static>> {
         let Some(relay) = &mut self.relay else { return Ok(()) };
         relay.carry(ways);
         let [keys, _] = ways;
@@ -136,7 +136,7 @@ impl Supervisor<'_, '_> {
     }
 
     #[inline(never)] // packed
-    fn answer(&mut self, signal: i32, from_kernel: bool) -> Result<(), Fault<'static>> {
+    fn answer(&mut self, signal: i32, from_kernel: bool) -> Result<(), Error<'static>> {
         match (signal, &self.relay) {
             (libc::SIGALRM, _) if from_kernel => self.time_is_up(),
             (libc::SIGWINCH, Some(relay)) => {
@@ -158,7 +158,7 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    fn pass_on(&mut self, signal: i32, was_sent: bool) -> Result<(), Fault<'static>> {
+    fn pass_on(&mut self, signal: i32, was_sent: bool) -> Result<(), Error<'static>> {
         if self.orders.command_is_first && signals::is_spared(self.pid, signal) {
             self.carried_out = Some(signal);
             return self.kill(libc::SIGKILL);
@@ -166,7 +166,7 @@ impl Supervisor<'_, '_> {
         if was_sent { Ok(()) } else { self.kill(signal) }
     }
 
-    fn stop(&mut self) -> Result<(), Fault<'static>> {
+    fn stop(&mut self) -> Result<(), Error<'static>> {
         if self.orders.patience != 0 && !self.is_last_alarm {
             self.is_last_alarm = true;
             sys::set_alarm(self.orders.patience).on(c"--stop-timeout")?;
@@ -174,7 +174,7 @@ impl Supervisor<'_, '_> {
         self.pass_on(self.orders.stop_signal, false)
     }
 
-    fn time_is_up(&mut self) -> Result<(), Fault<'static>> {
+    fn time_is_up(&mut self) -> Result<(), Error<'static>> {
         if self.is_last_alarm {
             return self.kill(libc::SIGKILL);
         }
@@ -187,7 +187,7 @@ impl Supervisor<'_, '_> {
     }
 
     /// The container stops, then we do; when we go on, so does it.
-    fn pause(&mut self) -> Result<(), Fault<'static>> {
+    fn pause(&mut self) -> Result<(), Error<'static>> {
         self.kill(if self.orders.has_init { libc::SIGTSTP } else { libc::SIGSTOP })?;
         self.tell_others(libc::SIGSTOP)?;
         if let Some(relay) = &mut self.relay {
@@ -208,7 +208,7 @@ impl Supervisor<'_, '_> {
 
     /// Our init tells all the others; where the command is PID 1 it is us. (Without a PID namespace
     /// they are nobody's.)
-    fn tell_others(&self, signal: i32) -> Result<(), Fault<'static>> {
+    fn tell_others(&self, signal: i32) -> Result<(), Error<'static>> {
         if self.orders.command_is_first {
             signals::send_to_others(self.pid, signal)
         } else {
@@ -216,14 +216,14 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    fn kill(&self, signal: i32) -> Result<(), Fault<'static>> {
+    fn kill(&self, signal: i32) -> Result<(), Error<'static>> {
         sys::kill(self.pid, signal).on(c"signal")
     }
 
     /// The last words of a container that is gone. Whoever doesn't want to wait until they are
     /// read says so with a signal.
     #[inline(never)] // packed
-    fn drain(&self, relay: &mut Relay) -> Result<(), Fault<'static>> {
+    fn drain(&self, relay: &mut Relay) -> Result<(), Error<'static>> {
         while let Some(back) = relay.drain() {
             let mut polls = [self.signals.poll(), back];
             is_ready(sys::ppoll_idle(&mut polls))?;
@@ -243,7 +243,7 @@ fn is_hung_up(keys: Poll) -> bool {
 }
 
 /// How many are ready; a signal that nobody holds back (SIGCONT after SIGSTOP) is no error.
-fn is_ready(answer: Result<usize, Errno>) -> Result<usize, Fault<'static>> {
+fn is_ready(answer: Result<usize, Errno>) -> Result<usize, Error<'static>> {
     match answer {
         Err(Errno::EINTR) => Ok(0),
         answer => answer.on(c"poll"),

@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::flags::{Ms, O};
 use crate::sys::{self, Report, Termios, WindowSize};
 
@@ -67,7 +67,7 @@ impl Terminal {
 /// side to our parent. To be called when the root is the container's. Of the owner, where that is
 /// somebody else than we still are: he may open it too.
 #[inline(never)] // packed
-pub fn take(terminal: &Terminal, parent: i32, owner: Option<u32>) -> Result<(), Fault<'static>> {
+pub fn take(terminal: &Terminal, parent: i32, owner: Option<u32>) -> Result<(), Error<'static>> {
     let (ptmx, pts) = (c"/dev/ptmx", c"/dev/pts/0"); // the first of a new devpts
     let flags = O::RDWR | O::NOCTTY | O::NONBLOCK | O::CLOEXEC;
     let master = sys::openat(sys::AT_FDCWD, ptmx, flags).on(ptmx)?;

@@ -8,7 +8,7 @@ use syscalls::Errno;
 use super::lines::{each_line, number, word};
 use crate::arch::Process;
 use crate::buf::{Buffer, Line};
-use crate::error::{Fault, On};
+use crate::error::{Error, On};
 use crate::sys;
 
 /// The content of a map; or, where newuidmap(1) and newgidmap(1) have to write it, the words of
@@ -57,7 +57,7 @@ impl One {
     /// By the child: it becomes root. Without privilege a gid map is accepted only after
     /// setgroups(2) was given up for good: else a process could drop a group that denies it
     /// something (CVE-2014-8989).
-    pub fn write(&self) -> Result<(), Fault<'static>> {
+    pub fn write(&self) -> Result<(), Error<'static>> {
         put(c"/proc/self/setgroups", b"deny")?;
         put(c"/proc/self/uid_map", self.uid.as_bytes())?;
         put(c"/proc/self/gid_map", self.gid.as_bytes())
@@ -71,7 +71,7 @@ impl Maps {
 
     /// Whether it is worth to look for a range: who can't gain privileges by execve can't by that
     /// of the programs that map one. Root needs none.
-    pub fn may_be_ours(process: &Process) -> Result<bool, Fault<'static>> {
+    pub fn may_be_ours(process: &Process) -> Result<bool, Error<'static>> {
         let program = c"/usr/bin/newuidmap";
         let may = process.euid == 0
             || is_there(sys::exists(program)).on(program)?
@@ -81,7 +81,7 @@ impl Maps {
 
     /// Looks for a range for the caller's container. False where there is none for him.
     #[inline(never)] // packed
-    pub fn search(&mut self, process: &Process) -> Result<bool, Fault<'static>> {
+    pub fn search(&mut self, process: &Process) -> Result<bool, Error<'static>> {
         let (mut name, mut id) = (Line::<64>::new(), Line::<12>::new());
         let mut search = Search { names: [b"root", b"containers"], is_root: process.euid == 0 };
         if search.is_root {
@@ -116,7 +116,7 @@ impl Maps {
 }
 
 /// The kernel takes a map in a single write, or not at all.
-fn put(file: &'static CStr, content: &[u8]) -> Result<(), Fault<'static>> {
+fn put(file: &'static CStr, content: &[u8]) -> Result<(), Error<'static>> {
     sys::write_file(sys::AT_FDCWD, file, content).on(file)
 }
 
@@ -138,7 +138,7 @@ impl Search<'_> {
         file: &'static CStr,
         program: &str,
         own: u32,
-    ) -> Result<bool, Fault<'static>> {
+    ) -> Result<bool, Error<'static>> {
         let (mut count, mut left) = (1, RANGES);
         if !self.is_root {
             map.push(program);
@@ -175,7 +175,7 @@ fn is_there(read: Result<(), Errno>) -> Result<bool, Errno> {
 }
 
 /// The first range from `FIRST` on beyond all users, groups and ranges of this host.
-fn beyond_everybody() -> Result<u32, Fault<'static>> {
+fn beyond_everybody() -> Result<u32, Error<'static>> {
     let mut start = FIRST;
     for (file, ranges) in [
         (c"/etc/passwd", false),

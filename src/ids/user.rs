@@ -8,7 +8,7 @@ use syscalls::Errno;
 use super::lines::{each_line, number, word};
 use crate::arch::{ThinCStr, until_nul};
 use crate::buf::Line;
-use crate::error::{Error, Fault, On, Refusal};
+use crate::error::{Error, On, Refusal};
 use crate::steps::Step;
 use crate::sys::step;
 
@@ -65,7 +65,7 @@ impl Identity {
         &self,
         user: &mut User,
         environment: &mut Environment,
-    ) -> Result<Option<Refusal>, Fault<'static>> {
+    ) -> Result<Option<Refusal>, Error<'static>> {
         let (mut name, mut room) = (Line::<NAME>::new(), self.room.take());
         let mut set = |variable: &str, value: &[u8]| add(environment, &mut room, variable, value);
         let wanted = number(&mut &*self.user);
@@ -97,7 +97,7 @@ impl Identity {
 
     /// The group that was given; else those that the user is a member of.
     #[inline(never)]
-    fn find_groups(&self, user: &mut User, name: &[u8]) -> Result<Option<Refusal>, Fault<'static>> {
+    fn find_groups(&self, user: &mut User, name: &[u8]) -> Result<Option<Refusal>, Error<'static>> {
         let own = self.group.is_empty();
         let wanted = number(&mut &*self.group);
         let mut found = if own { Some(user.gid) } else { wanted };

@@ -15,7 +15,7 @@ use syscalls::Errno;
 use super::memory::texts;
 use super::signal::SignalSet;
 use super::watcher::{Orders, Watch};
-use crate::error::{Error, Fault};
+use crate::error::Error;
 use crate::steps::Step;
 use crate::trace::Signature;
 
@@ -94,27 +94,22 @@ pub fn skips(step: Step) -> bool {
 }
 
 /// A step of the story: named before it is taken, so that it can be told, and named in its error.
-pub fn step<'a, T>(step: Step, act: impl FnOnce() -> Result<T, Fault<'a>>) -> Result<T, Error<'a>> {
+pub fn step<'a, T>(step: Step, act: impl FnOnce() -> Result<T, Error<'a>>) -> Result<T, Error<'a>> {
     begin_step(step);
-    match act() {
-        Ok(value) => {
-            told(step);
-            Ok(value)
-        }
-        Err(fault) => Err(fault.at(step)),
-    }
+    act()
 }
 
 /// A step that `--skip` may leave out.
 pub fn skippable<'a>(
-    this: Step,
-    act: impl FnOnce() -> Result<(), Fault<'a>>,
+    step: Step,
+    act: impl FnOnce() -> Result<(), Error<'a>>,
 ) -> Result<(), Error<'a>> {
-    if begin_unless_skipped(this) { end_step(this, act()) } else { Ok(()) }
+    if begin_unless_skipped(step) { act() } else { Ok(()) }
 }
 
-#[inline(never)] // what begins and ends a step is there once, not once a step
+#[inline(never)] // what begins a step is there once, not once a step
 fn begin_step(step: Step) {
+    step.begin();
     if is_on() {
         watch().enter_step(step);
     }
@@ -127,21 +122,6 @@ fn begin_unless_skipped(step: Step) -> bool {
         begin_step(step);
     }
     taken
-}
-
-#[inline(never)]
-fn end_step<'a>(step: Step, done: Result<(), Fault<'a>>) -> Result<(), Error<'a>> {
-    if done.is_ok() {
-        told(step);
-    }
-    done.map_err(|fault| fault.at(step))
-}
-
-#[inline(never)]
-fn told(step: Step) {
-    if is_on() {
-        watch().leave_step(step);
-    }
 }
 
 /// Makes a call that is watched.

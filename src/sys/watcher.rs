@@ -349,6 +349,7 @@ impl Watch {
         if self.step == Some(step) {
             return;
         }
+        self.leave_step();
         if self.explain && self.who == Who::Child && self.step == Some(Step::Clone) {
             let mut told = core::mem::take(&mut self.namespaces);
             told.changed(|text| self.remark_now(text));
@@ -369,11 +370,13 @@ impl Watch {
         }
     }
 
-    #[inline(never)] // packed, unlike its caller
-    pub fn leave_step(&mut self, step: Step) {
-        // A helper, and the plan, map nothing of theirs.
-        let theirs = self.who == Who::Child || step != Step::MapIds;
-        if self.explain && !self.rehearsal.is_on() && theirs {
+    /// What the last step of the child has changed. (A helper, and the plan, change nothing that
+    /// is theirs. A step that failed is the last.)
+    fn leave_step(&mut self) {
+        if let (Some(step), Who::Child) = (self.step, self.who)
+            && self.explain
+            && !self.rehearsal.is_on()
+        {
             observe::after(step, |text| self.remark_now(text));
         }
     }
