@@ -415,48 +415,49 @@ pub enum Request {
     Run,
 }
 
+#[repr(C)] // what is asked for most comes first, where it takes less code to get at
 pub struct Options<'a> {
-    /// All that stands before IMAGE: read again for the repeatable options.
-    arguments: Strings<'a>,
+    pub bare: bool,
+    pub privileged: bool,
+    pub init: bool,
+    pub new_privs: bool,
     /// Nothing that is seldom asked for: of what that takes, nothing is unpacked.
     pub is_plain: bool,
+    /// `None`: where stdin and stdout are terminals.
+    pub tty: Option<bool>,
+    /// `None`: not given.
+    pub seccomp: Option<Profile>,
+    pub network: Network,
+    pub banner: Banner,
+    pub status_fd: Option<i32>,
+    /// 0: not given.
+    pub stop_signal: i32,
     /// `None`: not given.
     pub namespaces: Option<Clone>,
-    pub network: Network,
-    /// The value of `--net`; empty where there is none.
-    pub net: &'a CStr,
-    pub hostname: Option<&'a CStr>,
-    pub workdir: Option<&'a CStr>,
+    pub image: &'a CStr,
+    /// Empty where no command was given; else an `argv` with its final NULL.
+    pub command: Strings<'a>,
+    /// All that stands before IMAGE: read again for the repeatable options.
+    arguments: Strings<'a>,
     /// `USER[:GROUP]`, neither of them empty.
     pub user: Option<&'a CStr>,
-    /// Of memory in bytes, of each 100 milliseconds in microseconds, of processes and threads.
-    /// 0: no limit.
-    pub limits: [u64; 3],
-    /// The value of `--memory` as it was written.
-    pub memory: &'a CStr,
+    pub workdir: Option<&'a CStr>,
+    pub hostname: Option<&'a CStr>,
     /// What `--cap-add` and `--cap-drop` name.
     pub cap_add: caps::Set,
     pub cap_drop: caps::Set,
-    /// `None`: not given.
-    pub seccomp: Option<Profile>,
-    pub new_privs: bool,
-    pub privileged: bool,
-    pub bare: bool,
-    /// `None`: where stdin and stdout are terminals.
-    pub tty: Option<bool>,
-    pub init: bool,
-    /// 0: not given.
-    pub stop_signal: i32,
+    /// Of memory in bytes, of each 100 milliseconds in microseconds, of processes and threads.
+    /// 0: no limit.
+    pub limits: [u64; 3],
     /// In milliseconds; 0: not given.
     pub stop_timeout: u64,
     pub timeout: u64,
     pub pid_file: Option<&'a CStr>,
-    pub status_fd: Option<i32>,
-    pub banner: Banner,
+    /// The value of `--memory` as it was written.
+    pub memory: &'a CStr,
+    /// The value of `--net`; empty where there is none.
+    pub net: &'a CStr,
     pub study: Study<'a>,
-    pub image: &'a CStr,
-    /// Empty where no command was given; else an `argv` with its final NULL.
-    pub command: Strings<'a>,
 }
 
 fn refuse<T>(object: &CStr, why: Refusal) -> Result<T, Error<'_>> {

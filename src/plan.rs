@@ -40,44 +40,45 @@ pub enum Root<'a> {
 }
 
 /// Everything that the child does, in the order in which it does it.
+#[repr(C)] // what is asked for most comes first, where it takes less code to get at
 pub struct Plan<'a> {
     pub namespaces: Clone,
-    /// In a user namespace of our own where one id each is mapped: which.
-    pub maps: Option<One>,
-    /// Who maps a range of them, from outside.
-    pub helper: Option<Helper>,
-    /// A copy of the image's mounts, which are nowhere yet: where the helper maps their owners.
-    pub tree: Option<i32>,
-    /// To our parent. Not with `--bare`, which outlives it.
-    pub wire: Option<Wire>,
-    pub hostname: Option<&'a CStr>,
+    pub root: Root<'a>,
+    /// Our own init is PID 1.
+    pub init: bool,
     /// Raise it, in a network namespace of our own.
     pub loopback: bool,
-    pub root: Root<'a>,
-    /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
-    pub mounts: Option<Mounts>,
+    /// The command may change its ids, and the kernel would then forget our death.
+    pub guarded: bool,
+    /// To our parent. Not with `--bare`, which outlives it.
+    pub wire: Option<Wire>,
     /// Not with `--bare`, which gives up no right.
     pub privileges: Option<Privileges>,
-    /// `None`: root.
-    pub user: Option<Identity>,
-    /// A terminal of its own, like that of the user.
-    pub terminal: Option<Terminal>,
+    pub hostname: Option<&'a CStr>,
     /// `None`: the root directory, where entering the root leaves us anyway.
     pub workdir: Option<&'a CStr>,
+    /// `/dev`, `/proc` and `/sys`. Not with `--bare`, which has a `/proc` alone.
+    pub mounts: Option<Mounts>,
     /// The paths to try, in order, each looked up in the image.
     pub programs: Strings<'a>,
     /// `None`: the program's path alone.
     pub argv: Option<Strings<'a>>,
     /// NULLs at its end; with a user, room for the variables that name him.
     pub environment: Cell<&'static mut [Option<ThinCStr<'static>>]>,
-    /// Our own init is PID 1.
-    pub init: bool,
     pub page_size: usize,
-    /// The command may change its ids, and the kernel would then forget our death.
-    pub guarded: bool,
     /// For the child, and for a guard: to be taken.
     pub stack: Option<Stack>,
     pub guards_stack: Option<Stack>,
+    /// A copy of the image's mounts, which are nowhere yet: where the helper maps their owners.
+    pub tree: Option<i32>,
+    /// Who maps a range of them, from outside.
+    pub helper: Option<Helper>,
+    /// `None`: root.
+    pub user: Option<Identity>,
+    /// A terminal of its own, like that of the user.
+    pub terminal: Option<Terminal>,
+    /// In a user namespace of our own where one id each is mapped: which.
+    pub maps: Option<One>,
 }
 
 impl<'a> Plan<'a> {
