@@ -5,6 +5,7 @@
 //!
 //! And the texts of the program, which are collected and packed here (src/packed).
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -287,11 +288,17 @@ fn literals(source: &str) -> Vec<String> {
     literals
 }
 
-/// Name and text of every errno that has one, each a part: far less than the match that they are
-/// in `syscalls`. Behind the hole (src/errno.rs) they go on as if there were none.
+/// Of errno.h, those of other Unixes (STREAMS, XENIX, shared libraries of COFF) that no call of ours
+/// gets from Linux but perhaps by a file system in user space: they are told as numbers.
+const FOREIGN: [RangeInclusive<i32>; 5] = [44..=60, 63..=70, 72..=74, 76..=79, 81..=83];
+
+/// Name and text of every other errno, each a part: far less than the match that they are in
+/// `syscalls`. (Those from 512 on the kernel keeps to itself.)
 fn errnos() -> String {
-    let rows = (1..=133).chain(512..=531).map(Errno::new);
-    let rows = rows.map(|errno| errno.name_and_description().unwrap_or(("", "")));
+    let rows = (1..=133).map(|number| match FOREIGN.iter().any(|range| range.contains(&number)) {
+        true => ("", ""),
+        false => Errno::new(number).name_and_description().unwrap_or(("", "")),
+    });
     let parts: Vec<&str> = rows.flat_map(|(name, text)| [name, text]).collect();
     parts.join(&char::from(model::PART).to_string())
 }
