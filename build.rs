@@ -11,6 +11,8 @@ use std::{env, fs};
 
 use syscalls::Errno;
 
+#[path = "src/packed/instructions.rs"]
+mod instructions;
 #[path = "src/packed/model.rs"]
 mod model;
 #[path = "src/packed/pack.rs"]

@@ -12,6 +12,8 @@ use std::{env, fs};
 
 #[path = "../../src/packed/code.rs"]
 mod code;
+#[path = "../../src/packed/instructions.rs"]
+mod instructions;
 #[allow(dead_code, reason = "build.rs and the program have the rest")]
 #[path = "../../src/packed/model.rs"]
 mod model;

@@ -7,6 +7,7 @@
 use core::fmt;
 
 pub mod code;
+mod instructions;
 pub mod model;
 #[cfg(test)]
 mod pack;

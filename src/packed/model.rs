@@ -6,6 +6,8 @@
 //!
 //! It is good at English, and at machine code, which has its idioms too.
 
+use super::instructions::Place;
+
 /// What ends one part of a text that has several; NUL ends the text.
 pub const PART: u8 = 0x1f;
 
@@ -16,7 +18,7 @@ type Opinion = i32;
 /// The opinions on four bits that follow each other are neighbours, all that may come of them: a
 /// line of the cache. Its place is a hash. Two that meet there spoil each other: with a quarter of
 /// the places, what is packed would take 800 bytes more.
-const SLOTS: u32 = 20;
+const SLOTS: u32 = 21;
 const LINE: usize = 16;
 pub type Opinions = [Opinion; 1 << SLOTS];
 
@@ -24,12 +26,8 @@ pub type Opinions = [Opinion; 1 << SLOTS];
 pub const TEXT: u32 = 7;
 pub const CODE: u32 = 8;
 
-/// How much of the last bytes is a context, for all but the last two. The last but one: in code,
-/// the last byte and the one before the last but one; else the last three. The last: the word so
-/// far, and in code the byte before the last.
-const MASKS: [u32; 5] = [0, 0xff, 0xffff, 0xff_ffff, 0];
-const WORD: usize = MASKS.len() - 1;
-const GAP: u32 = 0xff_00ff;
+/// What an opinion is on the next bit after: a context. See `contexts`.
+const CONTEXTS: usize = 6;
 
 const COUNT: u32 = 6;
 const SURE: i32 = 50;
@@ -49,22 +47,18 @@ pub fn walk(
     // How much is learned from one bit: less and less. (Division is slow.)
     let mut rates = [0; 1 << COUNT];
     for (rate, count) in rates.iter_mut().zip(8..) {
-        *rate = (7 << 11) / count;
+        *rate = (6 << 11) / count;
     }
-    let (mut last, mut word) = (0_u32, 0_u32);
+    let (mut last, mut word, mut place) = (0_u32, 0_u32, Place::default());
     for byte in text {
-        let mut contexts = [0; MASKS.len()];
-        for (context, mut mask) in contexts.iter_mut().zip(MASKS) {
-            if bits == CODE && mask == 0xff_ffff {
-                mask = GAP;
-            }
-            *context = (last & mask).wrapping_add(mask).wrapping_mul(SPREAD);
+        let mut contexts = if bits == CODE { in_code(last, &place) } else { in_text(last, word) };
+        for (context, number) in contexts.iter_mut().zip(8..) {
+            *context = context.wrapping_add(SPREAD_BITS.wrapping_mul(number)).wrapping_mul(SPREAD);
         }
-        contexts[WORD] = word.wrapping_mul(SPREAD).wrapping_add(SPREAD);
         let mut begun = 1_u32;
-        let (mut lines, mut node) = ([0; MASKS.len()], 1);
-        for place in (0..bits).rev() {
-            if begun == 1 || place == 3 {
+        let (mut lines, mut node) = ([0; CONTEXTS], 1);
+        for left in (0..bits).rev() {
+            if begun == 1 || left == 3 {
                 for (line, context) in lines.iter_mut().zip(&contexts) {
                     let mixed = (context ^ begun.wrapping_mul(SPREAD_BITS)).wrapping_mul(SPREAD);
                     *line = (mixed >> (u32::BITS - SLOTS)) as usize / LINE * LINE;
@@ -73,7 +67,7 @@ pub fn walk(
             }
             let opinion = |line: &usize| opinions.get(line + node).unwrap_or(&0) >> COUNT;
             let chance = chance(lines.iter().map(opinion).sum());
-            let bit = i32::from(code(chance, *byte >> place & 1 != 0));
+            let bit = i32::from(code(chance, *byte >> left & 1 != 0));
             let surprise = (bit << 16) - chance as i32;
             for line in &lines {
                 let Some(opinion) = opinions.get_mut(line + node) else { continue };
@@ -87,11 +81,23 @@ pub fn walk(
         *byte = (begun ^ 1 << bits) as u8;
         last = last << 8 | u32::from(*byte);
         word = match byte {
-            _ if bits == CODE => last >> 8 & 0xff,
             b'A'..=b'Z' | b'a'..=b'z' => (word + (begun | 0x20)).wrapping_mul(SPREAD),
             _ => 0,
         };
+        place.pass(*byte);
     }
+}
+
+/// The last bytes, and the word so far.
+fn in_text(last: u32, word: u32) -> [u32; CONTEXTS] {
+    let and_last = word.wrapping_mul(SPREAD).wrapping_add(last & 0xff);
+    [0, last & 0xff, last & 0xffff, last & 0xff_ffff, word, and_last]
+}
+
+/// The last bytes; the last and the one before the last but one; where in an instruction.
+fn in_code(last: u32, place: &Place) -> [u32; CONTEXTS] {
+    let here = place.here();
+    [0, last & 0xff, last & 0xffff, last & 0xff_00ff, here, here << 16 | place.before()]
 }
 
 /// Of odds' logarithm, 65,536 for 1: 1 / (1 + e^-odds), with (1 - odds/16)^16 for the power.
