@@ -18,7 +18,7 @@ type Opinion = i32;
 /// The opinions on four bits that follow each other are neighbours, all that may come of them: a
 /// line of the cache. Its place is a hash. Two that meet there spoil each other: with a quarter of
 /// the places, what is packed would take 800 bytes more.
-const SLOTS: u32 = 21;
+const SLOTS: u32 = 20;
 const LINE: usize = 16;
 pub type Opinions = [Opinion; 1 << SLOTS];
 

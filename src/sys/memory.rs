@@ -173,7 +173,7 @@ static UNPACKED: AtomicUsize = AtomicUsize::new(0);
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
 fn unpack(all: bool) -> Result<&'static mut Workshop, Errno> {
-    let workshop = map(NULL, size_of::<Workshop>(), Map::PRIVATE)? as *mut Workshop;
+    let workshop = map(NULL, size_of::<Workshop>(), Map::PRIVATE | Map::POPULATE)? as *mut Workshop;
     // SAFETY: fresh memory, aligned to a page, ours alone; both are arrays of numbers, for which
     // zero will do.
     let workshop = unsafe { &mut *workshop };
