@@ -23,7 +23,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{ThinCStr, tail};
+use crate::arch::{ThinCStr, has, tail};
 use crate::buf::Line;
 use crate::error::{Error, On};
 use crate::flags::{Clone, O};
@@ -341,7 +341,7 @@ fn each_line(
     let mut text = [0; 4096];
     let fd = sys::openat(directory, file, O::CLOEXEC)?;
     let mut text = sys::read(fd, &mut text)?;
-    while text.contains(&b'\n') {
+    while has(text, b'\n') {
         take(next(&mut text, b'\n'))?;
     }
     sys::close(fd)

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::mem::size_of;
 use syscalls::Errno;
 
-use crate::arch::ThinCStr;
+use crate::arch::{ThinCStr, has};
 use crate::buf::Buffer;
 use crate::errno::push_errno;
 use crate::packed::{Packed, Text, Texts, packed};
@@ -329,7 +329,7 @@ impl<'a> Error<'a> {
             Errno::ENOENT if object == b"/bin/sh" => {
                 packed!("the image has neither /bin/bash nor /bin/sh, or lacks their loader")
             }
-            Errno::ENOENT if object.contains(&b'/') => {
+            Errno::ENOENT if has(object, b'/') => {
                 packed!("if it is there, its interpreter or its loader is missing from the image")
             }
             Errno::ENOENT => packed!("it is in no directory of the container's PATH"),

@@ -128,7 +128,8 @@ impl Helper {
             let _gone = sys::tell_outcome(self.back[1], &outcome);
             if let Some(program) = kept {
                 let _nobody_writes_now = sys::read(self.there[0], &mut [0]);
-                let _ended = sys::kill_own(program, libc::SIGKILL).and_then(|()| sys::wait4_briefly(program));
+                let _ended = sys::kill_own(program, libc::SIGKILL)
+                    .and_then(|()| sys::wait4_briefly(program));
             }
         }
         sys::exit_group(0)

@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::Process;
+use crate::arch::{Process, has};
 use crate::buf::{Buffer, Line};
 use crate::error::{Error, On, Refusal};
 use crate::steps::Step;
@@ -39,7 +39,7 @@ pub fn kind(image: &CStr) -> Kind {
             _ => names = true,
         }
     }
-    match (bytes.contains(&b'/'), names) {
+    match (has(bytes, b'/'), names) {
         (true, false) if bytes.starts_with(b"/") => Kind::Host, // at the root, `..` is the root
         (_, false) if !climbs => Kind::Here,
         (false, true) => Kind::Name,

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::ThinCStr;
+use crate::arch::{ThinCStr, has};
 use crate::buf::Line;
 use crate::error::{Error, On};
 use crate::flags::{Clone, MountAttr, Ms, O};
@@ -16,7 +16,7 @@ use crate::sys::{self, step};
 pub fn join(name: &CStr) -> Result<(), Error<'_>> {
     step(Step::Network, || {
         let mut path = Line::<1024>::new();
-        path.push(if name.to_bytes().contains(&b'/') { "" } else { "/run/netns/" });
+        path.push(if has(name.to_bytes(), b'/') { "" } else { "/run/netns/" });
         let path = path.push(name.to_bytes_with_nul()).as_cstr();
         let path = path.ok_or(Errno::ENAMETOOLONG).on(name)?;
         // A FIFO is not waited for, and then refused as all that is no namespace.

@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
+use crate::arch::{Process, Strings, ThinCStr, has, until_nul, value_of};
 use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::{Clone, Map};
@@ -449,11 +449,7 @@ fn set(
 
 /// `NAME=VALUE` as it is; `NAME` as the caller has it, or nothing.
 fn resolve(entry: &'static CStr, process: &Process) -> Option<&'static CStr> {
-    if entry.to_bytes().contains(&b'=') {
-        Some(entry)
-    } else {
-        caller_entry(process, entry.to_bytes())
-    }
+    if has(entry.to_bytes(), b'=') { Some(entry) } else { caller_entry(process, entry.to_bytes()) }
 }
 
 fn caller_entry(process: &Process, name: &[u8]) -> Option<&'static CStr> {
@@ -490,7 +486,7 @@ impl Search {
 
     fn needs_path(&self) -> Option<&'static [u8]> {
         let command = self.command?.to_bytes();
-        (!command.contains(&b'/') && !command.is_empty()).then_some(command)
+        (!has(command, b'/') && !command.is_empty()).then_some(command)
     }
 
     /// The bytes that `programs` takes from the arena.

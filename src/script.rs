@@ -7,6 +7,7 @@
 
 use syscalls::Sysno;
 
+use crate::arch::has;
 use crate::buf::{Buffer, Line, copied};
 use crate::flags::{Clone, Ms};
 use crate::packed;
@@ -144,7 +145,7 @@ impl Script {
         for entry in call.strings(2) {
             quote(line.push(" "), entry);
         }
-        if call.text(0).contains(&b'=') {
+        if has(call.text(0), b'=') {
             // To env(1) this would be a variable.
             line.push(r#" sh -c '\''exec "$0" "$@"'\''"#);
         }

@@ -138,6 +138,12 @@ pub fn tail(string: &CStr, start: usize) -> &CStr {
     unsafe { CStr::from_ptr(rest.as_ptr().cast()) }
 }
 
+/// `bytes.contains(&byte)` without its haste, which is long.
+#[inline(never)]
+pub fn has(bytes: &[u8], byte: u8) -> bool {
+    bytes.iter().any(|it| *it == byte)
+}
+
 /// The C string that `bytes` begins with; `None` where no NUL ends it.
 #[inline(never)]
 pub fn until_nul(bytes: &[u8]) -> Option<&CStr> {
