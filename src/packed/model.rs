@@ -101,6 +101,7 @@ fn in_code(last: u32, place: &Place) -> [u32; CONTEXTS] {
 }
 
 /// Of odds' logarithm, 65,536 for 1: 1 / (1 + e^-odds), with (1 - odds/16)^16 for the power.
+#[inline(never)]
 fn chance(odds: i32) -> u32 {
     let mut power = (65_535 - (odds.abs() >> 4)).max(0) as u32;
     for _ in 0..4 {
