@@ -116,26 +116,23 @@ fn each_place(
     path: &mut Path,
     visit: &mut dyn FnMut(&mut Path) -> bool,
 ) -> bool {
-    let name = name.to_bytes();
-    let mut at = |pieces: &[&[u8]]| {
+    let mut at = |directory: &[u8], below: &[u8]| {
         path.clear();
-        for piece in pieces {
-            path.push(piece);
-        }
+        path.push(directory).push(below).push(name.to_bytes());
         visit(path)
     };
     let listed = process.variable(b"TINYCTR_PATH").map_or(&[][..], CStr::to_bytes);
     for directory in listed.split(|&byte| byte == b':').filter(|part| !part.is_empty()) {
-        if at(&[directory, b"/", name]) {
+        if at(directory, b"/") {
             return true;
         }
     }
     let mut buffer = [0; 4096];
-    at(&[b"./rootfs/", name])
-        || at(&[own_directory(process, &mut buffer), b"rootfs/", name])
-        || at(&[b"/var/lib/tinyctr/", name])
-        || at(&[b"/var/lib/machines/", name])
-        || at(&[b"/rootfs-", name])
+    at(b"./rootfs/", b"")
+        || at(own_directory(process, &mut buffer), b"rootfs/")
+        || at(b"/var/lib/tinyctr/", b"")
+        || at(b"/var/lib/machines/", b"")
+        || at(b"/rootfs-", b"")
 }
 
 /// The directory of our own executable, with its final slash.
