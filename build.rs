@@ -290,8 +290,8 @@ fn literals(source: &str) -> Vec<String> {
     literals
 }
 
-/// Of errno.h, those of other Unixes (STREAMS, XENIX, shared libraries of COFF) that no call of ours
-/// gets from Linux but perhaps by a file system in user space: they are told as numbers.
+/// Of errno.h, those of other Unixes (STREAMS, XENIX, shared libraries of COFF) that no call of
+/// ours gets from Linux but perhaps by a file system in user space: they are told as numbers.
 const FOREIGN: [RangeInclusive<i32>; 5] = [44..=60, 63..=70, 72..=74, 76..=79, 81..=83];
 
 /// Name and text of every other errno, each a part: far less than the match that they are in

@@ -203,7 +203,9 @@ fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Er
     sys::setgid(gid).on(c"group")?;
     sys::setuid(uid).on(c"user")?;
     match plan.wire {
-        Some(wire) if !sys::skips(Step::DieWithParent) => lifetime::end_with_parent_again(wire),
+        Some(wire) if !sys::skips(Step::DieWithParent) => {
+            lifetime::end_with_parent_again(wire, plan.guarded)
+        }
         _ => Ok(()),
     }
 }
@@ -219,10 +221,10 @@ fn connect(plan: &Plan, shared: &Shared) -> Result<(), Error<'static>> {
 /// `/dev`, `/proc` and `/sys` of the container's own, whatever the image has there.
 fn furnish(tree: Tree, mounts: &Mounts) -> Result<(), Error<'static>> {
     mounts::make_dev(mounts)?;
-    mounts::make_proc()?;
+    mounts::make_proc(mounts)?;
     mounts::make_sys(mounts)?;
     if mounts.masked {
-        mounts::mask()?;
+        mounts::mask(mounts)?;
     }
     if mounts.names != 0 {
         skippable(Step::HostFiles, || match tree.directory(c"etc") {

@@ -239,19 +239,7 @@ impl<'a> Error<'a> {
     fn experience(&self, errno: Errno) -> Option<Packed> {
         Some(match (self.step(), errno) {
             (Step::Network, errno) => return experience_of_network(errno),
-            (Step::Clone, Errno::EPERM) => packed!(
-                "who is not root needs a user namespace around these (--ns user,...); and a filter \
-                 around us may forbid them all"
-            ),
-            (Step::Clone, Errno::EINVAL) => {
-                packed!("this kernel lacks one of the namespaces (--ns)")
-            }
-            (Step::Clone, Errno::ENOSPC) => {
-                packed!("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
-            }
-            (Step::Clone, Errno::EAGAIN) => {
-                packed!("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
-            }
+            (Step::Clone, errno) => return experience_of_clone(errno),
             (Step::Limits, _) => packed!(
                 "limits need root or delegation: systemd-run --user --scope -p Delegate=yes ..."
             ),
@@ -348,6 +336,25 @@ impl<'a> Error<'a> {
             _ => EXIT_FAILURE,
         }
     }
+}
+
+fn experience_of_clone(errno: Errno) -> Option<Packed> {
+    Some(match errno {
+        Errno::EPERM => packed!(
+            "who is not root needs a user namespace around these (--ns user,...); and a filter \
+                 around us may forbid them all"
+        ),
+        Errno::EINVAL => {
+            packed!("this kernel lacks one of the namespaces (--ns)")
+        }
+        Errno::ENOSPC => {
+            packed!("the limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
+        }
+        Errno::EAGAIN => {
+            packed!("the limit on processes is reached: ulimit -u, or the cgroup's pids.max")
+        }
+        _ => return None,
+    })
 }
 
 fn experience_of_network(errno: Errno) -> Option<Packed> {

@@ -27,21 +27,22 @@ impl Wire {
 
 /// Asks for SIGKILL at the death of our parent, and makes sure that it had not died before: then
 /// the signal would never come. (getppid(2) says nothing here: in a new PID namespace the parent
-/// is always 0.) Where there is a guard it knows.
+/// is always 0.) Where there is a guard it knows, by execve at the latest: that closes our own copy
+/// of our parent's end.
 pub fn end_with_parent(wire: Wire, guarded: bool) -> Result<(), Error<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
-    sys::close(wire.parents).on(c"socket")?; // our own copy, an end too
     if guarded {
         return Ok(());
     }
+    sys::close(wire.parents).on(c"socket")?;
     make_sure(wire)
 }
 
 /// The same, after a change of ids.
 #[inline(never)] // packed
-pub fn end_with_parent_again(wire: Wire) -> Result<(), Error<'static>> {
+pub fn end_with_parent_again(wire: Wire, guarded: bool) -> Result<(), Error<'static>> {
     sys::prctl_set_pdeathsig(libc::SIGKILL).on(c"SIGKILL")?;
-    make_sure(wire)
+    if guarded { Ok(()) } else { make_sure(wire) }
 }
 
 fn make_sure(wire: Wire) -> Result<(), Error<'static>> {
@@ -99,9 +100,10 @@ extern "C" fn guard(guarded: &Guarded) -> ! {
 /// Nobody sends anything: the answer comes when tinyctr is gone, and is that nobody is there.
 /// The pid can't be another's by now: numbers go round in order, and it was in use a moment ago.
 fn wait_and_kill(guarded: &Guarded) -> Result<Infallible, Errno> {
-    sys::close(guarded.wire.parents)?;
+    // What is closed is closed, whatever the answer (close(2), NOTES).
+    let _released = sys::close(guarded.wire.parents);
     for inlet in guarded.inlets.into_iter().filter(|inlet| *inlet >= 0) {
-        sys::close(inlet)?;
+        let _released = sys::close(inlet);
     }
     let events = Events::IN.bits() as i16;
     // Not idle: our memory is tinyctr's, who is at work.

@@ -25,13 +25,22 @@ pub struct Mounts {
     pub has_console: bool,
     /// The path of the caller's, where the container has none of its own.
     pub console: Option<&'static CStr>,
-    /// With a namespace of its own: message queues, and a cgroup to show.
+    /// With a namespace of its own: processes, message queues, and a cgroup to show.
+    pub own_pid: bool,
     pub own_ipc: bool,
     pub own_cgroup: bool,
     /// How many of the files that tell names are the host's (`network::FILES`).
     pub names: usize,
     /// What tells or changes too much of the machine is hidden or read-only.
     pub masked: bool,
+}
+
+impl Mounts {
+    /// Whether parts of `/proc` become read-only while it is so as a whole, from the beginning:
+    /// where nobody else has it, its file system too.
+    fn are_bound_from_ours(&self) -> bool {
+        self.masked && self.own_pid && !sys::skips(Step::Proc) && !sys::skips(Step::Mask)
+    }
 }
 
 const DEV: &CStr = c"/dev";
@@ -196,8 +205,10 @@ fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
 }
 
 /// `/proc`: what ps reads, the processes of this PID namespace.
-pub fn make_proc() -> Result<(), Error<'static>> {
-    skippable(Step::Proc, || sys::mount_new(c"proc", PROC, INERT).on(PROC))
+pub fn make_proc(mounts: &Mounts) -> Result<(), Error<'static>> {
+    // Until `mask` is done with it.
+    let flags = if mounts.are_bound_from_ours() { INERT | Ms::RDONLY } else { INERT };
+    skippable(Step::Proc, || sys::mount_new(c"proc", PROC, flags).on(PROC))
 }
 
 /// `/sys`: read-only, with nothing of the control groups but our own.
@@ -272,7 +283,7 @@ const READ_ONLY: &[ThinCStr; 5] =
     &thin([c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"]);
 
 /// Covers what runc and podman cover: with the null device, with nothing, with itself read-only.
-pub fn mask() -> Result<(), Error<'static>> {
+pub fn mask(mounts: &Mounts) -> Result<(), Error<'static>> {
     skippable(Step::Mask, || {
         for file in HIDDEN_FILES {
             let file = file.to_cstr();
@@ -284,12 +295,15 @@ pub fn mask() -> Result<(), Error<'static>> {
         }
         // A bind has the flags of the mount that it is made from: so that one is read-only for as
         // long as this takes.
-        sys::mount_flags(PROC, INERT | Ms::RDONLY).on(PROC)?;
+        let ours = mounts.are_bound_from_ours();
+        if !ours {
+            sys::mount_flags(PROC, INERT | Ms::RDONLY).on(PROC)?;
+        }
         for path in READ_ONLY {
             let path = path.to_cstr();
             where_there(sys::mount_bind(path, path, Ms::empty())).on(path)?;
         }
-        sys::mount_flags(PROC, INERT).on(PROC)
+        if ours { sys::mount_again(PROC, INERT) } else { sys::mount_flags(PROC, INERT) }.on(PROC)
     })
 }
 

@@ -508,7 +508,7 @@ impl<'a> Options<'a> {
         };
         let mut tokens = Tokens::new(arguments);
         loop {
-            tokens.next()?;
+            tokens.advance()?;
             match tokens.id {
                 Id::End => break,
                 Id::Help => return Ok(Request::Help),
@@ -644,7 +644,7 @@ impl<'a> Options<'a> {
         let mut tokens = Tokens::new(self.arguments);
         core::iter::from_fn(move || {
             loop {
-                tokens.next().ok()?;
+                tokens.advance().ok()?;
                 match tokens.id {
                     Id::Env => return Some(tokens.value),
                     Id::End => return None,
@@ -788,7 +788,7 @@ impl<'a> Tokens<'a> {
 
     /// Goes to the next option, or to `Id::End`.
     #[inline(never)]
-    fn next(&mut self) -> Result<(), Error<'a>> {
+    fn advance(&mut self) -> Result<(), Error<'a>> {
         if let Some(cluster) = self.cluster.take() {
             return self.short(cluster);
         }

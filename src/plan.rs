@@ -137,8 +137,8 @@ impl<'a> Plan<'a> {
             self.privileges = Some(privileges(options)?);
         }
         let search = Search::new(options, process);
-        let mut arena = step(Step::Memory, || self.map(options, &search).on(c""))?;
-        let written = self.write(options, image, process, &search, &mut arena);
+        let mut arena = step(Step::Memory, || self.map_stacks(options, &search).on(c""))?;
+        let written = self.write_down(options, image, process, &search, &mut arena);
         written.ok_or(Error::refused(Step::Memory, c"", Refusal::PlanOutgrown))?;
         let own_dev = matches!(self.root, Root::Image(_)) && !options.bare;
         let mut stdin = true; // as far as anybody has looked
@@ -161,16 +161,16 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// An image is sealed in, with `--bare` excepted. A command on the host's own root is one of the
-    /// host's, and gives up rights only where it is asked to.
+    /// An image is sealed in, with `--bare` excepted. A command on the host's own root is one of
+    /// the host's, and gives up rights only where it is asked to.
     fn is_sealed(&self, options: &Options) -> bool {
         let asked =
             options.cap_add | options.cap_drop != 0 || options.seccomp == Some(Profile::Default);
         if matches!(self.root, Root::Host) { asked } else { !options.bare }
     }
 
-    /// Room for the stacks and for what `write` writes.
-    fn map(&mut self, options: &Options, search: &Search) -> Result<Arena, Errno> {
+    /// Room for the stacks and for what `write_down` writes.
+    fn map_stacks(&mut self, options: &Options, search: &Search) -> Result<Arena, Errno> {
         let pointers = environment_slots(options) * size_of::<Option<ThinCStr>>();
         let size = pointers + search.size() + HOSTNAME_MAX + 1 + TERMINAL_NAME;
         let size = size + size_of::<seccomp::Program>() + align_of::<usize>();
@@ -187,8 +187,8 @@ impl<'a> Plan<'a> {
         Ok(arena)
     }
 
-    /// Every string and array. `None` where there is no room, which `map` has counted.
-    fn write(
+    /// Every string and array. `None` where there is no room, which `map_stacks` has counted.
+    fn write_down(
         &mut self,
         options: &Options<'static>,
         image: &CStr,
@@ -324,6 +324,7 @@ impl<'a> Plan<'a> {
             own_network: !own_user || has(Clone::NEWNET),
             has_console: self.terminal.is_some() || console.is_some(),
             console,
+            own_pid: has(Clone::NEWPID),
             own_ipc: has(Clone::NEWIPC),
             own_cgroup: has(Clone::NEWCGROUP),
             names: match options.network {

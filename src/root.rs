@@ -65,8 +65,8 @@ pub fn without_devices(image: &CStr) -> Result<(), Error<'_>> {
     })
 }
 
-/// Before Linux 5.12 a flag is for one mount alone: so let there be but one. In a user namespace the
-/// kernel refuses to tear it from those below it, and we go no further.
+/// Before Linux 5.12 a flag is for one mount alone: so let there be but one. In a user namespace
+/// the kernel refuses to tear it from those below it, and we go no further.
 #[inline(never)] // packed
 fn one_without_devices(image: &CStr) -> Result<(), Errno> {
     sys::mount_bind(image, image, Ms::empty())?;
@@ -116,8 +116,8 @@ impl<'a> Tree<'a> {
     /// Moves what is mounted at `from` onto the directory of that name in the image.
     pub fn place(self, from: &'static CStr) -> Result<(), Error<'static>> {
         match sys::move_mount(from, self.descriptor, single_name(from)) {
-            // Before Linux 5.2, or under a filter that doesn't know it; nothing there yet; a link or
-            // the like, which the look-up names.
+            // Before Linux 5.2, or under a filter that doesn't know it; nothing there yet; a link
+            // or the like, which the look-up names.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::ENOENT | Errno::EINVAL) => {
                 sys::seldom().on(from)?;
                 self.place_otherwise(from)
@@ -185,15 +185,12 @@ fn pivot(image: &CStr) -> Result<bool, Error<'_>> {
     })
 }
 
-/// Cuts the way back.
+/// Cuts the way back. Our own root is the image already: pivot_root(2) has changed it for whoever
+/// had the old one (chroot_fs_refs in fs/fs_struct.c).
 pub fn leave_host(host: HostRoot) -> Result<(), Error<'static>> {
     match host {
         HostRoot::Beneath | HostRoot::Around => Ok(()),
-        HostRoot::Above => {
-            skippable(Step::LeaveHost, || sys::umount2(c".", Mnt::DETACH).on(c"/"))?;
-            // pivot_root(2) says that it may or may not change the caller's own root.
-            step(Step::Chroot, || sys::chroot(c".").on(c"/"))
-        }
+        HostRoot::Above => skippable(Step::LeaveHost, || sys::umount2(c".", Mnt::DETACH).on(c"/")),
     }
 }
 

@@ -249,7 +249,8 @@ fn mount(line: &mut Buffer, call: &Call) {
     } else if has(Ms::PRIVATE) {
         line.push("mount --make-rprivate");
     } else if has(Ms::REMOUNT) {
-        push_chosen(line.push("mount -o remount,bind,rw,dev"), flags, OPTIONS);
+        line.push(if has(Ms::BIND) { "mount -o remount,bind" } else { "mount -o remount" });
+        push_chosen(line.push(",rw,dev"), flags, OPTIONS);
     } else {
         line.push(match (has(Ms::BIND), has(Ms::REC)) {
             (true, true) => "mount --rbind ",

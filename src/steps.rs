@@ -606,7 +606,7 @@ const _: () = {
 static LAST: AtomicU32 = AtomicU32::new(Step::Option as u32);
 
 impl Step {
-    pub fn begin(self) {
+    pub fn make_last(self) {
         LAST.store(self as u32, Relaxed);
     }
 

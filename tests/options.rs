@@ -21,7 +21,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
 use proptest::prelude::*;
 use tinyctr::arch::ThinCStr;
-use tinyctr::options::{self, Request};
+use tinyctr::options::{self, Options, Request};
 
 /// Runs tinyctr with `args`, which it must refuse; the object and the cause.
 #[track_caller]
@@ -381,11 +381,13 @@ fn word() -> impl Strategy<Value = CString> {
 /// Parses `words`, and hands the result to `look`.
 fn parsed<R>(
     words: &[CString],
-    look: impl FnOnce(Result<Request, tinyctr::error::Error>) -> R,
+    look: impl FnOnce(Result<(Request, Options), tinyctr::error::Error>) -> R,
 ) -> R {
     let mut argv: Vec<_> = words.iter().map(|word| Some(ThinCStr::new(word))).collect();
     argv.push(None);
-    look(options::parse(&argv))
+    let mut options = Options::none();
+    let request = options.parse(&argv);
+    look(request.map(|request| (request, options)))
 }
 
 fn bytes_of<'a>(words: impl IntoIterator<Item = &'a CString>) -> Vec<&'a CStr> {
@@ -404,7 +406,7 @@ proptest! {
         words in prop::collection::vec(word(), 0..10),
     ) {
         parsed(&words, |request| {
-            let Ok(Request::Run(options)) = request else { return Ok(()) };
+            let Ok((Request::Run, options)) = request else { return Ok(()) };
             prop_assert!(!options.image.is_empty());
             let command = options.command.iter().flatten().map(|word| word.to_cstr());
             let tail: Vec<&CStr> = [options.image].into_iter().chain(command).collect();
@@ -444,7 +446,7 @@ proptest! {
         words.push(c"image".to_owned());
         words.extend(tail.iter().cloned());
         parsed(&words, |request| {
-            let Ok(Request::Run(parsed)) = request else { panic!("{words:?} was refused") };
+            let Ok((Request::Run, parsed)) = request else { panic!("{words:?} was refused") };
             prop_assert_eq!(parsed.image, c"image");
             let command: Vec<&CStr> =
                 parsed.command.iter().flatten().map(|word| word.to_cstr()).collect();

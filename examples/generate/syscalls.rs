@@ -53,7 +53,14 @@ pub const FACTS: &[Fact] = &[
         true,
         "every kernel for x86_64 has it; with the defaults only an ordinary user's start needs it",
     ),
-    fact("chroot", "chroot", "1.0", false, ALWAYS),
+    fact(
+        "chroot",
+        "chroot",
+        "1.0",
+        true,
+        "every kernel for x86_64 has it; made only where pivot_root(2) is refused, and without a \
+         mount namespace",
+    ),
     fact(
         "clone",
         "clone",
@@ -61,7 +68,13 @@ pub const FACTS: &[Fact] = &[
         false,
         "every kernel for x86_64 has it; its flags are younger, see below",
     ),
-    fact("close", "close", "1.0", false, ALWAYS),
+    fact(
+        "close",
+        "close",
+        "1.0",
+        true,
+        "every kernel for x86_64 has it; with the defaults only the guard makes it",
+    ),
     fact(
         "close_range",
         "close_range",

@@ -109,7 +109,7 @@ pub fn skippable<'a>(
 
 #[inline(never)] // what begins a step is there once, not once a step
 fn begin_step(step: Step) {
-    step.begin();
+    step.make_last();
     if is_on() {
         watch().enter_step(step);
     }
