@@ -31,37 +31,22 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 87] = [
-    "caps",
+const SELDOM: [&str; 54] = [
     "cgroup",
     "child::be_init",
-    "child::become_user",
     "child::command",
-    "child::find_user",
     "child::tell_failure",
-    "descriptors::close_listed",
-    "helper",
-    "ids::lines",
-    "ids::map::Maps::search",
-    "ids::map::Search",
-    "ids::map::beyond_everybody",
-    "ids::map::each_range",
-    "ids::user",
     "init",
-    "lifetime::end_with_parent_again",
-    "network::join",
     "options::Options::apply_seldom",
     "options::Options::check",
     "options::Options::is_attended",
     "options::amount",
-    "options::check_user",
     "options::parse_limit",
     "options::parse_skip",
     "options::parse_time",
     "parent::Container::hear_over",
     "parent::Container::tell_pid",
     "parent::begin_study",
-    "parent::prepare_network",
     "parent::print_ended",
     "parent::print_out_of_memory",
     "parent::print_running",
@@ -71,16 +56,8 @@ const SELDOM: [&str; 87] = [
     "parent::run_as_asked",
     "parent::run_limited",
     "parent::tell",
-    "plan::Plan::identify",
-    "plan::look_for",
-    "plan::Plan::map_range",
     "plan::terminal",
     "relay",
-    "root::Tree::enter_otherwise",
-    "root::Tree::place_otherwise",
-    "root::attach",
-    "root::chroot_only",
-    "root::one_without_devices",
     "signals::awaited",
     "signals::is_spared",
     "signals::of_process",
@@ -94,20 +71,10 @@ const SELDOM: [&str; 87] = [
     "supervise::Supervisor::pause",
     "supervise::Supervisor::stop",
     "supervise::Supervisor::tell_others",
-    "sys::close_on_exec",
-    "sys::helper",
-    "sys::ids::mount_setattr_of",
-    "sys::ids::move_tree",
-    "sys::ids::open_tree",
-    "sys::ids::setgid",
-    "sys::ids::setgroups",
-    "sys::ids::setuid",
-    "sys::mount_flags_of",
-    "sys::network",
     "sys::read_word",
+    "sys::signal::getpgid",
     "sys::socket::receive",
     "sys::socket::send",
-    "sys::signal::getpgid",
     "sys::terminal::dup3",
     "sys::terminal::ioctl_tcsets",
     "sys::terminal::ioctl_tiocgpgrp",
@@ -121,8 +88,44 @@ const SELDOM: [&str; 87] = [
     "terminal::take",
 ];
 
-/// The same, of what only those need who have something to say. It stands behind the other, so
-/// that the other can be unpacked without it.
+/// The same, of what fewer runs need. It stands behind, so that the others unpack less.
+const RARE: [&str; 33] = [
+    "caps",
+    "child::become_user",
+    "child::find_user",
+    "descriptors::close_listed",
+    "helper",
+    "ids::lines",
+    "ids::map::Maps::search",
+    "ids::map::Search",
+    "ids::map::beyond_everybody",
+    "ids::map::each_range",
+    "ids::user",
+    "lifetime::end_with_parent_again",
+    "network::join",
+    "options::check_user",
+    "parent::prepare_network",
+    "plan::Plan::identify",
+    "plan::look_for",
+    "plan::Plan::map_range",
+    "root::Tree::enter_otherwise",
+    "root::Tree::place_otherwise",
+    "root::attach",
+    "root::chroot_only",
+    "root::one_without_devices",
+    "sys::close_on_exec",
+    "sys::helper",
+    "sys::ids::mount_setattr_of",
+    "sys::ids::move_tree",
+    "sys::ids::open_tree",
+    "sys::ids::setgid",
+    "sys::ids::setgroups",
+    "sys::ids::setuid",
+    "sys::mount_flags_of",
+    "sys::network",
+];
+
+/// The same, of what only those need who have something to say. It stands behind both.
 const SPEAKING: [&str; 23] = [
     "trace",
     "script",
@@ -191,13 +194,15 @@ fn main() {
     println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", path.display());
 }
 
-/// Behind everything else, on pages of its own. What the first part ends with is no code, so that
-/// no call reaches across (src/packed/code.rs).
+/// Behind everything else, on pages of its own. What a part ends with is no code, so that no call
+/// reaches across (src/packed/code.rs).
 fn packed_section() -> String {
-    let [seldom, speaking] = [inputs(&SELDOM), inputs(&SPEAKING)];
+    let [seldom, rare, speaking] = [inputs(&SELDOM), inputs(&RARE), inputs(&SPEAKING)];
     // examples/pack finds the constants that only these need.
-    let content =
-        format!("{seldom} /* seldom */ . = . + 8; seldom_end = .; {speaking} /* speaking */");
+    let content = format!(
+        "{seldom} /* seldom */ . = . + 8; seldom_end = .; {rare} /* rare */ . = . + 8; \
+         rare_end = .; {speaking} /* speaking */"
+    );
     format!("SECTIONS {{ .packed ALIGN(4096) : {{ {content} }} }} INSERT AFTER .got;\n")
 }
 

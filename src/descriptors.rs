@@ -34,7 +34,7 @@ pub fn close_inherited(spared: Option<i32>) -> Result<(), Error<'static>> {
     match close_all_but(spared) {
         // Before Linux 5.9, or under a filter that knows nothing of it: one by one.
         Err(Errno::ENOSYS | Errno::EPERM) => {
-            sys::seldom().on(OWN)?;
+            sys::rare().on(OWN)?;
             close_listed(spared)
         }
         answer => answer.on(OWN),

@@ -520,7 +520,7 @@ impl<'a> Options<'a> {
                 Id::Quiet => self.banner = Banner::Never,
                 _ => {
                     // Packed, like all that it asks for.
-                    let unpacked = sys::seldom();
+                    let unpacked = if is_rare(tokens.id) { sys::rare() } else { sys::seldom() };
                     unpacked.map_err(|errno| Error::errno(Step::Option, tokens.written, errno))?;
                     self.apply_seldom(&tokens)?;
                     self.is_plain = false;
@@ -653,6 +653,11 @@ impl<'a> Options<'a> {
             }
         })
     }
+}
+
+/// What takes more than what is unpacked for most options.
+fn is_rare(id: Id) -> bool {
+    matches!(id, Id::Ns | Id::Net | Id::User | Id::CapAdd | Id::CapDrop | Id::StatusFd)
 }
 
 fn parse_network(value: &CStr) -> Network {

@@ -270,7 +270,7 @@ impl<'a> Plan<'a> {
         if !step(Step::MapIds, || Maps::may_be_ours(process))? {
             return Ok(());
         }
-        step(Step::MapIds, || sys::seldom().on(c"range of ids"))?;
+        step(Step::MapIds, || sys::rare().on(c"range of ids"))?;
         self.map_range(script, process)
     }
 

@@ -58,7 +58,7 @@ pub fn bind(image: &CStr) -> Result<(), Error<'_>> {
 pub fn without_devices(image: &CStr) -> Result<(), Error<'_>> {
     skippable(Step::NoDevices, || match sys::mount_setattr(image, MountAttr::NODEV) {
         Err(Errno::ENOSYS) => {
-            sys::seldom().on(image)?;
+            sys::rare().on(image)?;
             one_without_devices(image).on(image)
         }
         answer => answer.on(image),
@@ -119,7 +119,7 @@ impl<'a> Tree<'a> {
             // Before Linux 5.2, or under a filter that doesn't know it; nothing there yet; a link
             // or the like, which the look-up names.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::ENOENT | Errno::EINVAL) => {
-                sys::seldom().on(from)?;
+                sys::rare().on(from)?;
                 self.place_otherwise(from)
             }
             answer => answer.on(from),
@@ -151,7 +151,7 @@ impl<'a> Tree<'a> {
         if pivot(image)? {
             return Ok(HostRoot::Above);
         }
-        step(Step::Chroot, || sys::seldom().on(image))?;
+        step(Step::Chroot, || sys::rare().on(image))?;
         self.enter_otherwise()
     }
 

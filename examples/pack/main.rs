@@ -1,7 +1,7 @@
 //! The last step of the build: `-C linker=pack`. It links twice. The first time it sees which
 //! constants nobody needs but the code that a plain run does without; then they come into one
 //! section with that code, where build.rs had the linker put it. And that section it packs. Its
-//! first part is unpacked again by `sys::seldom`, all of it by `sys::texts`. The names of sections
+//! first part is unpacked again by `sys::seldom`, the first two by `sys::rare`, all by `sys::texts`. The names of sections
 //! and symbols, which no kernel reads, are left behind.
 //!
 //! It needs nothing but the compiler, so that `make` need not build what the tests need.
@@ -20,34 +20,44 @@ mod model;
 #[path = "../../src/packed/pack.rs"]
 mod pack;
 
-// As build.rs calls them: the section, and the end of its first part.
+// As build.rs calls them: the section, and where its first and its second part end.
 const SECTION: &str = ".packed";
-const SELDOM_END: &str = "seldom_end";
+const ENDS: [&str; 2] = ["seldom_end", "rare_end"];
 
-/// Who may call what is packed, by parts of a mangled path: each of them has unpacked it before.
-const DOORS: [&str; 4] =
-    ["3sys5watch", "6parent6report", "6parent10print_help", "7options10parse_skip"];
-/// The same for the first part.
-const SELDOM_DOORS: [&str; 12] = [
-    "vtable.shim", // of a closure, which only those have who made it
-    "4plan4Plan",
-    "5child15enter_container",
-    "5child5child",
-    "11descriptors15close_inherited",
-    "6parent7dismiss",
-    "6parent9container",
-    "6parent3run",
-    "6parent9run_image",
-    "6parent9run_named",
-    "6parent9Container",
-    "9supervise",
+/// Who may call what is in a part, or in one behind it, by parts of a mangled path: each of them has
+/// unpacked it before. Who is in a part that is further behind may call it, too.
+const DOORS: [&[&str]; 3] = [
+    &[
+        "vtable.shim", // of a closure, which only those have who made it
+        "4plan4Plan",
+        "5child15enter_container",
+        "5child5child",
+        "6parent9container",
+        "6parent3run",
+        "6parent9run_image",
+        "6parent9run_named",
+        "6parent9Container",
+        "9supervise",
+    ],
+    &[
+        "vtable.shim",
+        "4plan4Plan",
+        "5child15enter_container",
+        "7options7Options12apply_seldom",
+        "7options7Options5check",
+        "11descriptors15close_inherited",
+        "6parent7dismiss",
+        "6parent9container",
+        "6parent12run_as_asked",
+    ],
+    &["3sys5watch", "6parent6report", "6parent10print_help", "7options10parse_skip"],
 ];
 
 /// What may be named by anybody, since it is only handed on.
 const HANDED_ON: &str = "9SIGNATURE";
 
 /// In the linker script of build.rs: where constants go.
-const MARKS: [&str; 2] = ["/* seldom */", "/* speaking */"];
+const MARKS: [&str; 3] = ["/* seldom */", "/* rare */", "/* speaking */"];
 const SCRIPT: &str = "-Wl,-T,";
 /// For the first time: the end of a constant is nothing else's beginning.
 const APART: &str =
@@ -173,8 +183,8 @@ impl Elf<'_> {
         let section = self.section(number);
         let start = self.long(section + SH_ADDR);
         let content = self.content(section);
-        let seldom_end = self.value_of(SELDOM_END);
-        self.check_doors(seldom_end, start + content.len() as u64);
+        let ends = self.ends();
+        self.check_doors(start, &ends);
         let is_its = |at: &usize| self.word(*at) == PT_LOAD && self.long(*at + P_VADDR) == start;
         let segment = self.program_headers().find(is_its).expect("a segment of its own");
         let others = self.program_headers().filter(|at| *at != segment);
@@ -182,8 +192,8 @@ impl Elf<'_> {
         let end = end.expect("other segments");
 
         let mut file = self.0[..end as usize].to_vec();
-        for length in [seldom_end - start, content.len() as u64] {
-            file.extend(u32::try_from(length).expect("not that much").to_le_bytes());
+        for end in ends {
+            file.extend(u32::try_from(end - start).expect("not that much").to_le_bytes());
         }
         let mut turned = self.0[content].to_vec();
         code::turn_calls(&mut turned, start as usize, true);
@@ -203,13 +213,19 @@ impl Elf<'_> {
         file
     }
 
+    /// Where each part of what is packed ends.
+    fn ends(&self) -> [u64; 3] {
+        let [seldom, rare] = ENDS.map(|name| self.value_of(name));
+        [seldom, rare, self.content_at(self.section_named(SECTION)).end]
+    }
+
     /// The constants that only packed code names, or other such constants: by the names of their
-    /// input sections, of the first part and of the second. `map` is the linker's.
+    /// input sections, of each part. `map` is the linker's.
     ///
     /// The linker has left of a reference where it leads, and no more. So what a reference may
     /// mean by an address is counted as well: the end of what lies before it, and, where the
     /// instruction has a constant behind it, what lies up to four bytes further.
-    fn constants(&self, map: &str) -> [Vec<String>; 2] {
+    fn constants(&self, map: &str) -> [Vec<String>; 3] {
         let rodata = self.content_at(self.section_named(".rodata"));
         let mut inputs: Vec<(Range<u64>, &str, usize)> = Vec::new();
         for line in map.lines() {
@@ -223,12 +239,12 @@ impl Elf<'_> {
             }
         }
         let packed = self.content_at(self.section_named(SECTION));
-        let seldom_end = self.value_of(SELDOM_END);
+        let ends = self.ends();
         loop {
             let before = inputs.clone();
             for (place, target, span) in self.references() {
                 let user = match place {
-                    _ if packed.contains(&place) => usize::from(place >= seldom_end),
+                    _ if packed.contains(&place) => part_of(place, &ends),
                     _ if rodata.contains(&place) => {
                         let holds = |input: &&(Range<u64>, &str, usize)| input.0.contains(&place);
                         inputs.iter().find(holds).map_or(EVERYBODY, |input| input.2)
@@ -251,7 +267,7 @@ impl Elf<'_> {
             let whole = mine.filter(|input| !input.1.contains(".str") && !input.1.contains(".cst"));
             whole.map(|input| input.1.to_owned()).collect()
         };
-        [of(0), of(1)]
+        [of(0), of(1), of(2)]
     }
 
     /// Each reference: where it stands, where it leads, and how much further it may.
@@ -279,25 +295,22 @@ impl Elf<'_> {
         start..start + self.content(self.section(number)).len() as u64
     }
 
-    /// What is packed must not be called before it is unpacked: so nobody names it but itself, and
-    /// the doors; and the first part names the second one as little as anybody else. (Data may:
-    /// nobody else has the tables in which that stands.)
-    fn check_doors(&self, seldom_end: u64, end: u64) {
+    /// What is packed must not be called before it is unpacked: so nobody names it but itself, what
+    /// is behind it, and the doors. (Data may: nobody else has the tables in which that stands.)
+    fn check_doors(&self, start: u64, ends: &[u64; 3]) {
         let text = self.content_at(self.section_named(".text"));
-        let seldom = self.content_at(self.section_named(SECTION)).start..seldom_end;
-        let speaking = seldom_end..end;
         let mut strangers = Vec::new();
         for (here, target, _) in self.references() {
-            if !text.contains(&here) && !seldom.contains(&here) {
-                continue; // data; and in the second part all is unpacked
+            let is_code = text.contains(&here) || (start..ends[2]).contains(&here);
+            if !is_code || !(start..ends[2]).contains(&target) {
+                continue;
             }
-            let doors: &[&str] = match target {
-                _ if speaking.contains(&target) => &DOORS,
-                _ if seldom.contains(&target) && !seldom.contains(&here) => &SELDOM_DOORS,
-                _ => continue,
-            };
+            let part = part_of(target, ends);
+            if !text.contains(&here) && part_of(here, ends) >= part {
+                continue;
+            }
             let [caller, target] = [here, target].map(|it| self.name_at(it));
-            let is_door = doors.iter().any(|door| caller.contains(door));
+            let is_door = DOORS[part].iter().any(|door| caller.contains(door));
             if !is_door && !target.contains(HANDED_ON) {
                 strangers.push((caller, target));
             }
@@ -328,11 +341,16 @@ impl Elf<'_> {
     }
 }
 
-// Who names a constant: the first part of what is packed (0), the second one, or somebody else too.
-const NOBODY: usize = 3;
-const EVERYBODY: usize = 2;
+/// The number of the part of what is packed.
+fn part_of(address: u64, ends: &[u64; 3]) -> usize {
+    ends.iter().filter(|end| address >= **end).count()
+}
 
-/// Of two, who needs it unpacked: the first part is there with the second one, too.
+// Who names a constant: a part of what is packed, by its number, or somebody else too.
+const NOBODY: usize = 4;
+const EVERYBODY: usize = 3;
+
+/// Of two, who needs it unpacked: a part is there with those behind it, too.
 fn strongest(one: usize, other: usize) -> usize {
     match (one, other) {
         (NOBODY, it) | (it, NOBODY) => it,

@@ -144,7 +144,7 @@ type Workshop = (Texts, Opinions);
 
 /// The texts, for who has something to say; and all code that was packed, for that is what says it.
 pub fn texts() -> Result<&'static Texts, Errno> {
-    let (texts, opinions) = unpack(true)?;
+    let (texts, opinions) = unpack(SPEAKING)?;
     opinions.fill(0);
     texts.unpack(opinions);
     Ok(texts)
@@ -152,39 +152,52 @@ pub fn texts() -> Result<&'static Texts, Errno> {
 
 /// The code that a plain run does without. Nothing happens where it is there already.
 /// To be called before anything of it is, and never in the child, which has no time to lose.
-#[inline(never)]
 pub fn seldom() -> Result<(), Errno> {
-    if UNPACKED.load(Relaxed) != 0 {
+    have(SELDOM)
+}
+
+/// The same, and what is needed less often.
+pub fn rare() -> Result<(), Errno> {
+    have(RARE)
+}
+
+// What is unpacked: so many parts of it, from the first on.
+const SELDOM: usize = 1;
+const RARE: usize = 2;
+const SPEAKING: usize = 3;
+
+#[inline(never)]
+fn have(parts: usize) -> Result<(), Errno> {
+    if UNPACKED.load(Relaxed) >= parts {
         return Ok(());
     }
-    let workshop = &raw mut *unpack(false)?;
+    let workshop = &raw mut *unpack(parts)?;
     let length = size_of::<Workshop>();
     // SAFETY: nobody has the reference any more.
     unsafe { act(call!(Open, munmap, Address(workshop as usize), Unsigned(length))) }
 }
 
-/// How many bytes of code are there. (As for `WATCH`: not in .bss.)
+/// How many parts of it are there. (As for `WATCH`: not in .bss.)
 #[unsafe(link_section = ".data")]
 static UNPACKED: AtomicUsize = AtomicUsize::new(0);
 
-/// Code that was packed (build.rs says which), the first part of it or all, to where it was linked
-/// to run: `mmap(place, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0)`
+/// Code that was packed (build.rs says which), so many parts of it, to where it was linked to run: `mmap(place, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0)`
 /// and `mprotect(place, length, PROT_READ|PROT_EXEC)`,
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
-fn unpack(all: bool) -> Result<&'static mut Workshop, Errno> {
+fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
     let workshop = map(NULL, size_of::<Workshop>(), Map::PRIVATE | Map::POPULATE)? as *mut Workshop;
     // SAFETY: fresh memory, aligned to a page, ours alone; both are arrays of numbers, for which
     // zero will do.
     let workshop = unsafe { &mut *workshop };
     let Some((packed, start)) = packed_code() else { return Ok(workshop) };
-    let Some((lengths, packed)) = packed.split_first_chunk::<8>() else { return Ok(workshop) };
-    let length = u64::from_le_bytes(*lengths);
-    let length = if all { length >> 32 } else { length & 0xffff_ffff } as usize;
-    if length <= UNPACKED.load(Relaxed) {
+    let Some((lengths, packed)) = packed.split_first_chunk::<12>() else { return Ok(workshop) };
+    let Some([.., length]) = lengths.as_chunks().0.get(..parts) else { return Ok(workshop) };
+    let length = u32::from_le_bytes(*length) as usize;
+    if UNPACKED.load(Relaxed) >= parts {
         return Ok(workshop); // perhaps it is what is watching us
     }
-    // Nothing is there: examples/pack has cut the code out of the file. Or the first part of it is;
+    // Nothing is there: examples/pack has cut the code out of the file. Or fewer parts of it are;
     // whoever called us from there goes on when it is there again.
     map(start, length, Map::PRIVATE | Map::FIXED)?;
     // SAFETY: fresh memory of that length, ours alone.
@@ -197,7 +210,7 @@ fn unpack(all: bool) -> Result<&'static mut Workshop, Errno> {
     if unsafe { enter(call) }.is_err() {
         map_as_file(code)?;
     }
-    UNPACKED.store(length, Relaxed);
+    UNPACKED.store(parts, Relaxed);
     Ok(workshop)
 }
 
@@ -230,8 +243,8 @@ fn map_as_file(code: &[u8]) -> Result<(), Errno> {
 
 /// The packed code, and where it is to run: examples/pack left that in `p_paddr`, a field of the
 /// program header that Linux ignores, and where all other segments have their own address
-/// ([elf(5)](https://man7.org/linux/man-pages/man5/elf.5.html)). It begins with two lengths: of
-/// the first part, and of all. None where nothing was packed.
+/// ([elf(5)](https://man7.org/linux/man-pages/man5/elf.5.html)). It begins with three lengths: of
+/// the first part, of the first two, and of all. None where nothing was packed.
 fn packed_code() -> Option<(&'static [u8], usize)> {
     // SAFETY: the file begins with its header, which is mapped there; and the kernel has mapped
     // what the program headers say. Nobody writes to any of it.

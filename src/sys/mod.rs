@@ -30,7 +30,7 @@ use crate::trace::{Call, Signature};
 pub use helper::*;
 pub use ids::*;
 use memory::Resident;
-pub use memory::{Arena, STACK_SIZE, Stack, map_memory, seldom, texts};
+pub use memory::{Arena, STACK_SIZE, Stack, map_memory, rare, seldom, texts};
 pub use network::*;
 pub use signal::*;
 pub use socket::*;
