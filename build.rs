@@ -31,7 +31,7 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 54] = [
+const SELDOM: [&str; 55] = [
     "cgroup",
     "child::be_init",
     "child::command",
@@ -47,6 +47,7 @@ const SELDOM: [&str; 54] = [
     "parent::Container::hear_over",
     "parent::Container::tell_pid",
     "parent::begin_study",
+    "parent::create_pid_file",
     "parent::print_ended",
     "parent::print_out_of_memory",
     "parent::print_running",

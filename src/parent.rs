@@ -210,7 +210,7 @@ fn container<'a>(
         }
     }
     let pid_file = match options.pid_file {
-        Some(path) => Some(step(Step::Report, || sys::create(path).on(path))?),
+        Some(path) => Some(create_pid_file(path)?),
         None => None,
     };
     let ignored = if options.bare { 0 } else { step(Step::HoldSignals, signals::hold)? };
@@ -241,6 +241,11 @@ fn container<'a>(
         Ended::Exited(code) => code,
         Ended::Killed(signal) => EXIT_SIGNAL + signal,
     })
+}
+
+#[inline(never)] // packed
+fn create_pid_file(path: &CStr) -> Result<i32, Error<'_>> {
+    step(Step::Report, || sys::create(path).on(path))
 }
 
 /// Enters another's network, or has pasta(1) ready for the child: it opens no port of the host's to
