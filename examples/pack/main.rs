@@ -1,8 +1,8 @@
 //! The last step of the build: `-C linker=pack`. It links twice. The first time it sees which
 //! constants nobody needs but the code that a plain run does without; then they come into one
 //! section with that code, where build.rs had the linker put it. And that section it packs. Its
-//! first part is unpacked again by `sys::seldom`, the first two by `sys::rare`, all by `sys::texts`. The names of sections
-//! and symbols, which no kernel reads, are left behind.
+//! first part is unpacked again by `sys::seldom`, the first two by `sys::rare`, all by
+//! `sys::texts`. The names of sections and symbols, which no kernel reads, are left behind.
 //!
 //! It needs nothing but the compiler, so that `make` need not build what the tests need.
 
@@ -12,6 +12,7 @@ use std::{env, fs};
 
 #[path = "../../src/packed/code.rs"]
 mod code;
+mod elf;
 #[path = "../../src/packed/instructions.rs"]
 mod instructions;
 #[allow(dead_code, reason = "build.rs and the program have the rest")]
@@ -19,13 +20,16 @@ mod instructions;
 mod model;
 #[path = "../../src/packed/pack.rs"]
 mod pack;
+mod strings;
+
+use elf::*;
 
 // As build.rs calls them: the section, and where its first and its second part end.
 const SECTION: &str = ".packed";
 const ENDS: [&str; 2] = ["seldom_end", "rare_end"];
 
-/// Who may call what is in a part, or in one behind it, by parts of a mangled path: each of them has
-/// unpacked it before. Who is in a part that is further behind may call it, too.
+/// Who may call what is in a part, by parts of a mangled path: each of them has unpacked it before.
+/// Who is in a part that is further behind may call it, too.
 const DOORS: [&[&str]; 3] = [
     &[
         "vtable.shim", // of a closure, which only those have who made it
@@ -59,7 +63,8 @@ const HANDED_ON: &str = "9SIGNATURE";
 /// In the linker script of build.rs: where constants go.
 const MARKS: [&str; 3] = ["/* seldom */", "/* rare */", "/* speaking */"];
 const SCRIPT: &str = "-Wl,-T,";
-/// For the first time: the end of a constant is nothing else's beginning.
+/// For the first time: together with what strings.rs does, the end of a constant is nothing else's
+/// beginning.
 const APART: &str =
     "SECTIONS { .rodata : SUBALIGN(32) { *(.rodata .rodata.*) } } INSERT BEFORE .text;";
 
@@ -68,21 +73,31 @@ fn main() {
     let output = arguments.iter().position(|word| word == "-o").map(|at| arguments[at + 1].clone());
     let output = output.expect("-o FILE");
     let (map, own_script) = (format!("{output}.map"), format!("{output}.ld"));
-    fs::write(&own_script, APART).expect("beside the output");
-    link(&arguments, &[format!("-Wl,-Map={map}"), format!("{SCRIPT}{own_script}")]);
     let read = |path: &str| fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let write = |path: &str, content: &[u8]| fs::write(path, content).expect("beside the output");
+    let mut objects = Vec::new();
+    for object in arguments.iter_mut().filter(|word| word.ends_with(".o")) {
+        objects.push((format!("{object}.apart"), read(object)));
+        *object = format!("{object}.apart");
+    }
+    let take_apart = |named: Option<&[String]>| {
+        objects.iter().for_each(|(path, object)| write(path, &strings::apart(&Elf(object), named)));
+    };
+    take_apart(None);
+    write(&own_script, APART.as_bytes());
+    link(&arguments, &[format!("-Wl,-Map={map}"), format!("{SCRIPT}{own_script}")]);
     let constants = Elf(&read(&output)).constants(&String::from_utf8_lossy(&read(&map)));
     let given = arguments.iter_mut().find(|word| word.starts_with(SCRIPT)).expect("a script");
     let mut script = String::from_utf8(read(&given[SCRIPT.len()..])).expect("our own");
-    for (mark, sections) in MARKS.iter().zip(constants) {
+    for (mark, sections) in MARKS.iter().zip(&constants) {
         let inputs: String = sections.iter().map(|name| format!(" *({name})")).collect();
         script = script.replace(mark, &inputs);
     }
-    fs::write(&own_script, script).expect("beside the output");
+    take_apart(Some(&constants.concat()));
+    write(&own_script, script.as_bytes());
     *given = format!("{SCRIPT}{own_script}");
     link(&arguments, &[]);
-    let packed = Elf(&read(&output)).packed();
-    fs::write(&output, packed).unwrap_or_else(|error| panic!("{output}: {error}"));
+    write(&output, &Elf(&read(&output)).packed());
 }
 
 /// Has the compiler's own driver link, with names and relocations: who calls whom.
@@ -95,88 +110,7 @@ fn link(arguments: &[String], more: &[String]) {
     }
 }
 
-// --- elf(5) --------------------------------------------------------------------------------------
-
-// Where the fields are: in the header of the file, ...
-const E_PHOFF: usize = 32;
-const E_SHOFF: usize = 40;
-const E_PHNUM: usize = 56;
-const E_SHNUM: usize = 60;
-const E_SHSTRNDX: usize = 62;
-// ... in a program header, ...
-const PHDR: usize = 56;
-const P_FLAGS: usize = 4;
-const P_OFFSET: usize = 8;
-const P_VADDR: usize = 16;
-const P_PADDR: usize = 24;
-const P_FILESZ: usize = 32;
-const P_MEMSZ: usize = 40;
-// ... in a section header, ...
-const SHDR: usize = 64;
-const SH_TYPE: usize = 4;
-const SH_ADDR: usize = 16;
-const SH_OFFSET: usize = 24;
-const SH_SIZE: usize = 32;
-const SH_LINK: usize = 40;
-// ... in a symbol, and in a relocation.
-const SYM: usize = 24;
-const ST_VALUE: usize = 8;
-const ST_SIZE: usize = 16;
-const RELA: usize = 24;
-const R_TYPE: usize = 8;
-const R_SYM: usize = 12;
-const R_ADDEND: usize = 16;
-const R_PC32: u32 = 2;
-const R_PLT32: u32 = 4;
-
-const PT_LOAD: u32 = 1;
-const PF_R: u32 = 4;
-const SHT_RELA: u32 = 4;
-const PAGE: u64 = 4096;
-
-struct Elf<'a>(&'a [u8]);
-
 impl Elf<'_> {
-    fn half(&self, at: usize) -> usize {
-        u16::from_le_bytes(self.0[at..at + 2].try_into().expect("two bytes")).into()
-    }
-
-    fn word(&self, at: usize) -> u32 {
-        u32::from_le_bytes(self.0[at..at + 4].try_into().expect("four bytes"))
-    }
-
-    fn long(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.0[at..at + 8].try_into().expect("eight bytes"))
-    }
-
-    /// The string that begins at `at`.
-    fn string(&self, at: usize) -> &str {
-        let bytes = self.0[at..].split(|byte| *byte == 0).next().expect("there is always one");
-        std::str::from_utf8(bytes).expect("names are ASCII")
-    }
-
-    fn program_headers(&self) -> impl Iterator<Item = usize> {
-        let first = self.long(E_PHOFF) as usize;
-        (0..self.half(E_PHNUM)).map(move |number| first + number * PHDR)
-    }
-
-    fn section(&self, number: usize) -> usize {
-        self.long(E_SHOFF) as usize + number * SHDR
-    }
-
-    fn content(&self, section: usize) -> Range<usize> {
-        let start = self.long(section + SH_OFFSET) as usize;
-        start..start + self.long(section + SH_SIZE) as usize
-    }
-
-    /// The number of the section of that name.
-    fn section_named(&self, name: &str) -> usize {
-        let names = self.content(self.section(self.half(E_SHSTRNDX))).start;
-        let is_it =
-            |number: &usize| self.string(names + self.word(self.section(*number)) as usize) == name;
-        (0..self.half(E_SHNUM)).find(is_it).unwrap_or_else(|| panic!("no section {name}"))
-    }
-
     /// The file with the section packed, and all of it that no kernel reads cut off.
     fn packed(&self) -> Vec<u8> {
         let number = self.section_named(SECTION);
@@ -202,14 +136,13 @@ impl Elf<'_> {
         // Behind the place where the code will be; a segment is mapped by whole pages of the file.
         let address = (start + turned.len() as u64).next_multiple_of(PAGE) + end % PAGE;
         let size = file.len() as u64 - end;
-        let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
-        put(segment + P_FLAGS, &PF_R.to_le_bytes());
+        put(&mut file, segment + P_FLAGS, &PF_R.to_le_bytes());
         let fields = [(P_OFFSET, end), (P_VADDR, address), (P_FILESZ, size), (P_MEMSZ, size)];
         for (field, value) in fields.into_iter().chain([(P_PADDR, start)]) {
-            put(segment + field, &value.to_le_bytes());
+            put(&mut file, segment + field, &value.to_le_bytes());
         }
-        put(E_SHOFF, &[0; 8]);
-        put(E_SHNUM, &[0; 4]); // and E_SHSTRNDX
+        put(&mut file, E_SHOFF, &[0; 8]);
+        put(&mut file, E_SHNUM, &[0; 4]); // and E_SHSTRNDX
         file
     }
 
@@ -264,7 +197,8 @@ impl Elf<'_> {
         let of = |part: usize| {
             let mine = inputs.iter().filter(|input| input.2 == part);
             // What is merged has one input for all.
-            let whole = mine.filter(|input| !input.1.contains(".str") && !input.1.contains(".cst"));
+            let whole =
+                mine.filter(|input| !input.1.contains(".str1") && !input.1.contains(".cst"));
             whole.map(|input| input.1.to_owned()).collect()
         };
         [of(0), of(1), of(2)]
