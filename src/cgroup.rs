@@ -10,7 +10,9 @@
 //! 1. In a v2 hierarchy a cgroup has processes, or children with controllers, not both: the rule
 //!    of "no internal processes". We are a process of ours, so the container's is made beside it,
 //!    in its parent; beneath it only in the root, where the rule doesn't hold. The root of a
-//!    namespace is none, and nothing is beside it.
+//!    namespace is none, and nothing is beside it. What systemd has handed over to a service of its
+//!    own (`Delegate=`) ends above: there we go into a cgroup beneath it ourselves, and the
+//!    container's is beside that one.
 //! 2. A tinyctr that is killed removes nothing. The next one does, when it looks for a place: a
 //!    living owner holds a lock on it. Between mkdir and lock it is nobody's, and may be swept away
 //!    by another tinyctr that starts; then the owner takes another name.
@@ -83,6 +85,12 @@ const CONTROLLERS: &[Controller; 3] = &[
 
 /// How our cgroups are called, before a number.
 const NAME: &[u8] = b"tinyctr-";
+/// And the one that we ourselves go into. It goes with the service whose it is.
+const OURSELVES: &CStr = c"tinyctr";
+
+/// How systemd marks a cgroup that it has handed over, for whoever may see that
+/// (<https://systemd.io/CGROUP_DELEGATION>).
+const MARKS: [&CStr; 2] = [c"user.delegate", c"trusted.delegate"];
 
 const OWN: &CStr = c"/proc/self/cgroup";
 const PROCS: &CStr = c"cgroup.procs";
@@ -223,12 +231,17 @@ impl Place {
             if sys::exists(c"/sys/fs/cgroup/unified/").is_ok() {
                 self.path.push("/unified");
             }
-            while let [rest @ .., last] = own {
-                own = rest; // hazard 1
-                if *last == b'/' {
-                    break;
+            let length = self.path.as_bytes().len();
+            self.path.push(own).push("\0");
+            if !(is_handed_over(self.path()) && step_aside(self.path())?) {
+                while let [rest @ .., last] = own {
+                    own = rest; // hazard 1
+                    if *last == b'/' {
+                        break;
+                    }
                 }
             }
+            self.path.truncate(length);
         } else {
             self.path.push("/").push(next(&mut list, b','));
         }
@@ -277,6 +290,36 @@ impl Place {
         self.cgroup = cgroup;
         Ok(())
     }
+}
+
+/// Whether systemd has handed this cgroup over, to whoever is in it.
+fn is_handed_over(path: &CStr) -> bool {
+    MARKS.iter().any(|mark| sys::getxattr(path, mark, &mut [0]) == Ok(b"1"))
+}
+
+/// Goes into a cgroup beneath this one, so that it can have others (hazard 1). False where somebody
+/// else is here too, who is not ours to move: then nothing has changed.
+#[inline(never)] // once
+fn step_aside(path: &CStr) -> Result<bool, Errno> {
+    let here = sys::openat(sys::AT_FDCWD, path, DIRECTORY)?;
+    match sys::mkdirat(here, OURSELVES, 0o755) {
+        Err(Errno::EEXIST) => {} // from before, or another tinyctr's
+        made => made?,
+    }
+    let below = sys::openat(here, OURSELVES, DIRECTORY)?;
+    sys::write_file(below, PROCS, b"0")?; // 0: whoever writes it
+    let mut alone = true;
+    each_line(here, PROCS, &mut |_| {
+        alone = sys::rehearses(); // where we are here, too
+        Ok(())
+    })?;
+    if !alone {
+        sys::write_file(here, PROCS, b"0")?;
+        let _of_another = sys::rmdir(here, OURSELVES);
+    }
+    sys::close(below)?;
+    sys::close(here)?;
+    Ok(alone)
 }
 
 // --- removing ------------------------------------------------------------------------------------

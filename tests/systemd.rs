@@ -91,6 +91,13 @@ const SERVICES: &[(&str, &str, &str)] = &[
     ("delegated", "Type=oneshot\nDelegate=yes", hog!("--verbose --memory 32M")),
     ("delegated-on", "Type=exec\nDelegate=yes", waiting!("-q --memory 32M --cpus 0.5 --pids 20")),
     (
+        "delegated-shell",
+        "Type=oneshot\nDelegate=yes",
+        "/bin/busybox sh -c '\
+         tinyctr -q --memory 32M trusty sleep 3 & usleep 1500000; \
+         find /sys/fs/cgroup -name \"tinyctr*\"; wait'",
+    ),
+    (
         "within",
         "Type=exec\nDelegate=yes\nKillMode=mixed",
         concat!(
@@ -106,11 +113,12 @@ const SERVICES: &[(&str, &str, &str)] = &[
 const CLAIMS: &str = r#"
 exec > /dev/ttyS0 2>&1
 export PATH=/usr/local/bin:/bin
-for tool in cat dmesg find grep mkdir poweroff ps rm sed seq sh usleep; do
+for tool in cat dirname dmesg find grep mkdir poweroff ps rm sed seq sh usleep; do
     ln -s busybox /bin/$tool
 done
 
 say() { echo "<$1>"; shift; "$@"; echo "</>"; }
+main_pid() { systemctl show --value -p MainPID "$1"; }
 show() { systemctl show -p Result,ExecMainCode,ExecMainStatus,ActiveState "$1"; }
 # Waits up to ten seconds for what is to come at once.
 soon() { for _ in $(seq 200); do "$@" && return; usleep 50000; done; echo "in vain: $*"; }
@@ -141,8 +149,11 @@ delegated() {
     systemctl start neighbour
     start delegated-on
     systemctl stop neighbour
+    place
     limits
+    cat "$(dirname "$(place)")/tinyctr/cgroup.procs" | grep -c "^$(main_pid delegated-on)\$"
     stop delegated-on
+    find /sys/fs/cgroup -name 'delegated-on.service'
 }
 within() {
     start within
@@ -153,7 +164,7 @@ within() {
     find /sys/fs/cgroup -name 'within.service'
 }
 
-for unit in refused good seven no-code hardened user restricted units-limit delegated; do
+for unit in refused good seven no-code hardened user restricted units-limit delegated delegated-shell; do
     say $unit once $unit
 done
 for unit in plain init stubborn readme; do say stop-$unit start_stop $unit; done
@@ -329,7 +340,18 @@ fn where_the_unit_is_delegated_the_limits_hold() {
     assert!(said.ends_with(&ended("exit-code", EXITED, 137)), "{said}");
     // Also when a unit has stopped for which systemd had the same controller.
     let limits = "33554432\n50000 100000\n20\n";
-    assert_eq!(said!("delegated-on"), format!("{limits}up\nbye\n{}", success()));
+    // It is within the unit's, and tinyctr is beside it; both go with the unit.
+    let place = "/sys/fs/cgroup/system.slice/delegated-on.service/tinyctr-0\n";
+    let is_beside = "1\n";
+    let expected = format!("{place}{limits}{is_beside}up\nbye\n{}", success());
+    assert_eq!(said!("delegated-on"), expected);
+}
+
+#[test]
+fn who_is_not_alone_in_a_delegated_unit_moves_nobody() {
+    // What finds it is in the unit's cgroup itself. So the container's is beside that.
+    let place = "/sys/fs/cgroup/system.slice/tinyctr-0\n";
+    assert_eq!(said!("delegated-shell"), format!("{place}{}", success()));
 }
 
 #[test]

@@ -119,6 +119,7 @@ pub const FACTS: &[Fact] = &[
         true,
         "every kernel for x86_64 has it; only those without close_range(2), and limits, need it",
     ),
+    fact("getxattr", "getxattr", "2.4", true, LIMITS),
     fact("getpid", "getpid", "1.0", true, "made only to stop, at SIGTSTP"),
     fact(
         "ioctl",

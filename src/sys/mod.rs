@@ -783,6 +783,17 @@ pub fn rmdir(directory: i32, path: &CStr) -> Result<(), Errno> {
     unsafe { act(call!(Shut, unlinkat, Fd(directory), Str(path), Named(flag))) }
 }
 
+/// `getxattr(path, name, value, size)`,
+/// [getxattr(2)](https://man7.org/linux/man-pages/man2/getxattr.2.html). `ENODATA` where the file
+/// has no such attribute, `ERANGE` where it is longer.
+pub fn getxattr<'a>(path: &CStr, name: &CStr, value: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let size = value.len();
+    let call = call!(Open, getxattr, Str(path), Str(name), Text(value), Unsigned(size));
+    // SAFETY: the kernel writes at most `size` bytes to a buffer that is ours alone.
+    let length = unsafe { enter(call) }?;
+    Ok(value.get(..length).unwrap_or(&[]))
+}
+
 /// `flock(fd, LOCK_EX|LOCK_NB)`, [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html).
 /// The lock is there for as long as anybody has this very opening of the file.
 pub fn flock(fd: i32) -> Result<(), Errno> {
