@@ -1,5 +1,5 @@
-//! The compiler puts all C strings of an object into one section, so that the linker can merge them.
-//! Here each gets a section of its own, so that it can go along with the code that needs it.
+//! The compiler puts all C strings of an object into one section, so that the linker can merge
+//! them. Here each gets a section of its own, so that it can go along with the code that needs it.
 
 use super::elf::*;
 

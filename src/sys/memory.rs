@@ -181,8 +181,9 @@ fn have(parts: usize) -> Result<(), Errno> {
 #[unsafe(link_section = ".data")]
 static UNPACKED: AtomicUsize = AtomicUsize::new(0);
 
-/// Code that was packed (build.rs says which), so many parts of it, to where it was linked to run: `mmap(place, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0)`
-/// and `mprotect(place, length, PROT_READ|PROT_EXEC)`,
+/// Code that was packed (build.rs says which), so many parts of it, to where it was linked to run:
+/// `mmap(place, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0)` and
+/// `mprotect(place, length, PROT_READ|PROT_EXEC)`,
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
 fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
