@@ -25,7 +25,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{ThinCStr, has, tail};
+use crate::arch::{ThinCStr, has, tail, take_until};
 use crate::buf::Line;
 use crate::error::{Error, On};
 use crate::flags::{Clone, O};
@@ -150,8 +150,8 @@ impl Cgroups {
     /// comes last and has every controller that no other has.
     fn enter_hierarchy(&mut self, line: &[u8]) -> Result<(), Errno> {
         let mut own = line;
-        next(&mut own, b':');
-        let list = next(&mut own, b':');
+        take_until(&mut own, b':');
+        let list = take_until(&mut own, b':');
         let v2 = list.is_empty();
         let mut cgroup = 0;
         for (place, controller) in self.places.iter_mut().zip(CONTROLLERS) {
@@ -243,7 +243,7 @@ impl Place {
             }
             self.path.truncate(length);
         } else {
-            self.path.push("/").push(next(&mut list, b','));
+            self.path.push("/").push(take_until(&mut list, b','));
         }
         let mut length = self.path.as_bytes().len();
         self.path.push(own).push("\0");
@@ -385,23 +385,14 @@ fn each_line(
     let fd = sys::openat(directory, file, O::CLOEXEC)?;
     let mut text = sys::read(fd, &mut text)?;
     while has(text, b'\n') {
-        take(next(&mut text, b'\n'))?;
+        take(take_until(&mut text, b'\n'))?;
     }
     sys::close(fd)
 }
 
-/// Takes what stands before the separator, or all that is left.
-#[inline(never)] // once
-fn next<'a>(rest: &mut &'a [u8], separator: u8) -> &'a [u8] {
-    let end = rest.iter().position(|&byte| byte == separator).unwrap_or(rest.len());
-    let (word, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
-    *rest = after.get(1..).unwrap_or(b"");
-    word
-}
-
 fn has_word(mut list: &[u8], word: &[u8]) -> bool {
     while !list.is_empty() {
-        if next(&mut list, b',') == word {
+        if take_until(&mut list, b',') == word {
             return true;
         }
     }

@@ -63,9 +63,9 @@ const fn set_of(signals: &[i32]) -> SignalSet {
 pub fn hold() -> Result<SignalSet, Error<'static>> {
     let mut text = [0; STATUS];
     // Not closed, which is a call less: execve does it for the child, and we don't miss the number.
-    let known =
-        open(c"/proc/self/status").and_then(|file| sys::read(file, &mut text)).ok().and_then(masks);
-    let ignored = sys::ignored_by_caller(known.map_or(0, |masks| masks.ignored));
+    let status = open(c"/proc/self/status").and_then(|file| sys::read(file, &mut text));
+    let known = status.ok().and_then(|status| mask(status, b"SigIgn:"));
+    let ignored = sys::ignored_by_caller(known.unwrap_or(0));
     // Without /proc all of them are reset: whether anybody ignored them is not known then.
     let reset = if known.is_some() { ignored } else { !UNCHANGEABLE };
     for signal in (1..=64).filter(|signal| reset & signal_bit(*signal) != 0) {
@@ -103,29 +103,14 @@ pub fn is_deadly(signal: i32) -> bool {
     HARMLESS & signal_bit(signal) == 0
 }
 
-/// What a process does about signals.
-#[derive(Clone, Copy)]
-struct Masks {
-    pending: SignalSet,
-    blocked: SignalSet,
-    ignored: SignalSet,
-    caught: SignalSet,
-    /// It waits for something, and can be woken: not for a child's execve, say (vfork(2)).
-    sleeps: bool,
-}
-
 /// A `/proc/PID/status`, proc_pid_status(5), is no longer.
 const STATUS: usize = 4096;
 
-/// `None` where it has none.
-fn masks(status: &[u8]) -> Option<Masks> {
-    // "ShdPnd:\t0123456789abcdef\nSigBlk:\t...\nSigIgn:\t...\nSigCgt:\t..."
-    let start = status.windows(7).position(|word| word == b"ShdPnd:")?;
-    let line = "ShdPnd:\t0123456789abcdef\n".len();
-    let mask = |number: usize| Some(hex(status.get(start + number * line + 8..)?));
-    let sleeps = status.windows(8).any(|word| word == b"State:\tS");
-    let (pending, blocked, ignored, caught) = (mask(0)?, mask(1)?, mask(2)?, mask(3)?);
-    Some(Masks { pending, blocked, ignored, caught, sleeps })
+/// The mask of that name there; `None` where it has none.
+#[inline(never)]
+fn mask(status: &[u8], name: &[u8; 7]) -> Option<SignalSet> {
+    let start = status.windows(name.len()).position(|word| word == name)?;
+    Some(hex(status.get(start + "SigIgn:\t".len()..)?))
 }
 
 fn open(path: &CStr) -> Result<i32, Errno> {
@@ -153,19 +138,26 @@ pub fn is_spared(pid: i32, signal: i32) -> bool {
     let (mut looks, mut asleep) = (0, 0);
     while looks < LOOKS && asleep < LOOKS_ASLEEP {
         let status = start_of(of_process(&mut path, pid, "/status\0"), &mut text);
-        let Some(masks) = status.and_then(masks) else { return false };
-        let caught = masks.caught & !masks.pending;
-        if (HARMLESS | masks.ignored | caught) & signal_bit(signal) != 0 {
+        let Some(status) = status else { return false };
+        let [pending, blocked, ignored, caught] =
+            [b"ShdPnd:", b"SigBlk:", b"SigIgn:", b"SigCgt:"].map(|name| mask(status, name));
+        let (Some(pending), Some(blocked), Some(ignored), Some(caught)) =
+            (pending, blocked, ignored, caught)
+        else {
+            return false;
+        };
+        if (HARMLESS | ignored | caught & !pending) & signal_bit(signal) != 0 {
             return false;
         }
-        if (masks.blocked | masks.caught) & signal_bit(signal) == 0 {
+        if (blocked | caught) & signal_bit(signal) == 0 {
             return awaited(pid, &mut path).unwrap_or(0) & signal_bit(signal) == 0;
         }
         // Blocked for a moment, as around a fork; or by somebody who reads it (signalfd(2)). Or
         // its handler has not run yet: after an execve, which may be under way, there is none.
         sys::sleep_a_little();
         looks += 1;
-        asleep += u32::from(masks.sleeps);
+        // It waits for something, and can be woken: not for a child's execve, say (vfork(2)).
+        asleep += u32::from(status.windows(8).any(|word| word == b"State:\tS"));
     }
     false
 }

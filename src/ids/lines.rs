@@ -5,6 +5,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
+use crate::arch::take_until;
 use crate::buf::Line;
 use crate::sys;
 
@@ -44,12 +45,8 @@ pub fn each_line(file: &CStr, take: &mut dyn FnMut(&[u8])) -> Result<(), Errno> 
 }
 
 /// Takes the word before the next colon, or all that is left.
-#[inline(never)]
 pub fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    let end = rest.iter().position(|&byte| byte == b':').unwrap_or(rest.len());
-    let (word, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
-    *rest = after.get(1..).unwrap_or(b"");
-    word
+    take_until(rest, b':')
 }
 
 /// The same, as a decimal number that can be an id: -1 means something else to the kernel.

@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use super::lines::{each_line, number, word};
-use crate::arch::Process;
+use crate::arch::{Process, take_until};
 use crate::buf::{Buffer, Line};
 use crate::error::{Error, On};
 use crate::sys;
@@ -69,12 +69,13 @@ impl Maps {
         Maps { uid: Map::new(), gid: Map::new() }
     }
 
-    /// Whether it is worth to look for a range: who can't gain privileges by execve can't by that
-    /// of the programs that map one. Root needs none.
+    /// Whether it is worth to look for a range, which takes what has to be unpacked: who can't gain
+    /// privileges by execve can't by that of the programs that map one. Root needs none.
     pub fn may_be_ours(process: &Process) -> Result<bool, Error<'static>> {
         let program = c"/usr/bin/newuidmap";
         let may = process.euid == 0
             || is_there(sys::exists(program)).on(program)?
+                && may_have_range(process.euid)
                 && !sys::prctl_get_no_new_privs().on(c"no_new_privs")?;
         Ok(may)
     }
@@ -112,6 +113,49 @@ impl Maps {
                 "/usr/bin/newgidmap\0\0",
                 process.egid,
             )?)
+    }
+}
+
+/// A first look at the files: false where they certainly give this user no range.
+#[inline(never)] // a large frame
+fn may_have_range(uid: u32) -> bool {
+    let (mut users, mut ranges) = ([0; 8192], [0; 4096]);
+    let (Some(users), Some(ranges)) =
+        (all_of(c"/etc/passwd", &mut users), all_of(c"/etc/subuid", &mut ranges))
+    else {
+        return true;
+    };
+    let mut id = Line::<12>::new();
+    let id = id.push_decimal(uid.into()).as_bytes();
+    let gives = |name| first_where(ranges, 0, name).is_some();
+    gives(id) || first_where(users, 2, id).is_some_and(gives)
+}
+
+/// The first word of the line of which this word is that.
+#[inline(never)]
+fn first_where<'a>(mut lines: &'a [u8], number: usize, wanted: &[u8]) -> Option<&'a [u8]> {
+    while !lines.is_empty() {
+        let mut rest = take_until(&mut lines, b'\n');
+        let first = word(&mut rest);
+        let mut this = first;
+        for _ in 0..number {
+            this = word(&mut rest);
+        }
+        if this == wanted {
+            return Some(first);
+        }
+    }
+    None
+}
+
+/// A file, if it is as short as that, and can be read; nothing where it isn't there for us.
+#[inline(never)]
+fn all_of<'a>(file: &CStr, room: &'a mut [u8]) -> Option<&'a [u8]> {
+    let size = room.len();
+    // Not closed, which is a call less: execve does it for the child, and we don't miss the number.
+    match sys::open_to_read(file) {
+        Err(Errno::ENOENT | Errno::EACCES) => Some(&[]),
+        opened => sys::read(opened.ok()?, room).ok().filter(|read| read.len() < size),
     }
 }
 
