@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, has};
+use crate::arch::{Process, has, take_until};
 use crate::buf::{Buffer, Line};
 use crate::error::{Error, On, Refusal};
 use crate::steps::Step;
@@ -32,8 +32,9 @@ pub enum Kind {
 pub fn kind(image: &CStr) -> Kind {
     let bytes = image.to_bytes();
     let (mut names, mut climbs) = (false, false);
-    for part in bytes.split(|&byte| byte == b'/') {
-        match part {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match take_until(&mut rest, b'/') {
             b"" | b"." => {}
             b".." => climbs = true,
             _ => names = true,
@@ -121,9 +122,10 @@ fn each_place(
         path.push(directory).push(below).push(name.to_bytes());
         visit(path)
     };
-    let listed = process.variable(b"TINYCTR_PATH").map_or(&[][..], CStr::to_bytes);
-    for directory in listed.split(|&byte| byte == b':').filter(|part| !part.is_empty()) {
-        if at(directory, b"/") {
+    let mut listed = process.variable(b"TINYCTR_PATH").map_or(&[][..], CStr::to_bytes);
+    while !listed.is_empty() {
+        let directory = take_until(&mut listed, b':');
+        if !directory.is_empty() && at(directory, b"/") {
             return true;
         }
     }

@@ -7,7 +7,7 @@
 
 use core::ffi::CStr;
 
-use crate::arch::{Strings, ThinCStr, tail};
+use crate::arch::{Strings, ThinCStr, tail, take_until};
 use crate::buf::Buffer;
 use crate::caps;
 use crate::error::{Error, Refusal};
@@ -821,11 +821,11 @@ impl<'a> Tokens<'a> {
 
     /// `--name`, `--name=value`, `--name value`.
     fn long(&mut self, body: &'a CStr) -> Result<(), Error<'a>> {
-        let name = body.to_bytes().split(|&byte| byte == b'=').next().unwrap_or(b"");
+        let name = take_until(&mut body.to_bytes(), b'=');
         let has_value = name.len() < body.count_bytes();
         let attached = has_value.then(|| tail(body, name.len() + 1));
-        let row = LONG.split(|&byte| byte == b' ').position(|long| long == name);
-        let opt = row.and_then(|row| OPTIONS.get(row));
+        let mut names = &LONG[..];
+        let opt = OPTIONS.iter().find(|_| take_until(&mut names, b' ') == name);
         let Some(opt) = opt else { return refuse(self.written, Refusal::UnknownOption) };
         self.id = opt.id;
         self.value = match (opt.value, attached) {

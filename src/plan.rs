@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, Strings, ThinCStr, has, until_nul, value_of};
+use crate::arch::{Process, Strings, ThinCStr, has, take_until, until_nul, value_of};
 use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::{Clone, Map};
@@ -459,7 +459,7 @@ fn caller_entry(process: &Process, name: &[u8]) -> Option<&'static CStr> {
 }
 
 fn name_of(entry: &CStr) -> &[u8] {
-    entry.to_bytes().split(|&byte| byte == b'=').next().unwrap_or(b"")
+    take_until(&mut entry.to_bytes(), b'=')
 }
 
 // --- the command -------------------------------------------------------------------------------
@@ -480,9 +480,9 @@ impl Search {
         Search { command, path: path.unwrap_or(default).to_bytes() }
     }
 
-    /// What the candidates are made of; an empty directory is the working directory.
-    fn directories(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
-        self.path.split(|&byte| byte == b':')
+    /// Of what the candidates are made; an empty directory is the working directory.
+    fn directories(&self) -> usize {
+        self.path.iter().filter(|byte| **byte == b':').count() + 1
     }
 
     fn needs_path(&self) -> Option<&'static [u8]> {
@@ -494,7 +494,7 @@ impl Search {
     fn size(&self) -> usize {
         let Some(command) = self.needs_path() else { return 0 };
         let each = size_of::<Option<ThinCStr>>() + "/".len() + command.len() + 1;
-        self.path.len() + self.directories().count() * each
+        self.path.len() + self.directories() * each
     }
 
     fn programs(&self, options: &Options<'static>, arena: &mut Arena) -> Option<Strings<'static>> {
@@ -502,9 +502,10 @@ impl Search {
             // The path as it is, which is where the arguments begin.
             return Some(options.command.get(..1).unwrap_or(SHELLS));
         };
-        let programs = arena.strings(self.directories().count())?;
-        for (slot, directory) in programs.iter_mut().zip(self.directories()) {
-            *slot = Some(join(directory, command, arena)?);
+        let programs = arena.strings(self.directories())?;
+        let mut path = self.path;
+        for slot in programs.iter_mut() {
+            *slot = Some(join(take_until(&mut path, b':'), command, arena)?);
         }
         Some(programs)
     }
