@@ -27,6 +27,8 @@ use elf::*;
 // As build.rs calls them: the section, and where its first and its second part end.
 const SECTION: &str = ".packed";
 const ENDS: [&str; 2] = ["seldom_end", "rare_end"];
+/// What src/sys/memory.rs has to know.
+const PLACE: &str = "packed_code";
 
 /// Who may call what is in a part, by parts of a mangled path: each of them has unpacked it before.
 /// Who is in a part that is further behind may call it, too.
@@ -126,9 +128,6 @@ impl Elf<'_> {
         let end = end.expect("other segments");
 
         let mut file = self.0[..end as usize].to_vec();
-        for end in ends {
-            file.extend(u32::try_from(end - start).expect("not that much").to_le_bytes());
-        }
         let mut turned = self.0[content].to_vec();
         code::turn_calls(&mut turned, start as usize, true);
         file.extend(pack::pack(&turned, model::CODE));
@@ -137,9 +136,14 @@ impl Elf<'_> {
         let address = (start + turned.len() as u64).next_multiple_of(PAGE) + end % PAGE;
         let size = file.len() as u64 - end;
         put(&mut file, segment + P_FLAGS, &PF_R.to_le_bytes());
-        let fields = [(P_OFFSET, end), (P_VADDR, address), (P_FILESZ, size), (P_MEMSZ, size)];
-        for (field, value) in fields.into_iter().chain([(P_PADDR, start)]) {
+        let fields = [(P_OFFSET, end), (P_VADDR, address), (P_PADDR, address)];
+        for (field, value) in fields.into_iter().chain([(P_FILESZ, size), (P_MEMSZ, size)]) {
             put(&mut file, segment + field, &value.to_le_bytes());
+        }
+        let words = [address, size, start, 0].into_iter().chain(ends.map(|end| end - start));
+        for (word, at) in words.zip((self.place_of(PLACE)..).step_by(4)) {
+            let word = u32::try_from(word).expect("not that much");
+            put(&mut file, at, &word.to_le_bytes());
         }
         put(&mut file, E_SHOFF, &[0; 8]);
         put(&mut file, E_SHNUM, &[0; 4]); // and E_SHSTRNDX
@@ -260,6 +264,15 @@ impl Elf<'_> {
         let is_it = |at: &usize| self.string(names + self.word(*at) as usize) == name;
         let found = self.content(symbols).step_by(SYM).find(is_it);
         self.long(found.unwrap_or_else(|| panic!("no symbol {name}")) + ST_VALUE)
+    }
+
+    /// Where in the file the symbol of that name is.
+    fn place_of(&self, name: &str) -> usize {
+        let address = self.value_of(name);
+        let is_there = |number: &usize| self.content_at(*number).contains(&address);
+        let number = (1..self.half(E_SHNUM)).find(is_there).expect("a section with it");
+        self.content(self.section(number)).start
+            + (address - self.content_at(number).start) as usize
     }
 
     /// The name of what `address` lies in.

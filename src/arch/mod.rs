@@ -140,6 +140,7 @@ pub fn tail(string: &CStr, start: usize) -> &CStr {
 
 /// `bytes.contains(&byte)` without its haste, which is long.
 #[inline(never)]
+#[expect(clippy::manual_contains, reason = "it is what this is for")]
 pub fn has(bytes: &[u8], byte: u8) -> bool {
     bytes.iter().any(|it| *it == byte)
 }

@@ -9,8 +9,8 @@
 
 use core::mem::{align_of, size_of};
 use core::slice;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use libc::{Elf64_Ehdr, Elf64_Phdr};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use libc::Elf64_Ehdr;
 use syscalls::{Errno, Sysno};
 
 use super::{NULL, act, call, enter, raw, watch};
@@ -191,13 +191,14 @@ fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
     // SAFETY: fresh memory, aligned to a page, ours alone; both are arrays of numbers, for which
     // zero will do.
     let workshop = unsafe { &mut *workshop };
-    let Some((packed, start)) = packed_code() else { return Ok(workshop) };
-    let Some((lengths, packed)) = packed.split_first_chunk::<12>() else { return Ok(workshop) };
-    let Some([.., length]) = lengths.as_chunks().0.get(..parts) else { return Ok(workshop) };
-    let length = u32::from_le_bytes(*length) as usize;
-    if UNPACKED.load(Relaxed) >= parts {
-        return Ok(workshop); // perhaps it is what is watching us
+    let length = PACKED.lengths.get(parts).map_or(0, number);
+    // Not packed; or there: perhaps it is what is watching us.
+    if length == 0 || UNPACKED.load(Relaxed) >= parts {
+        return Ok(workshop);
     }
+    let (place, size, start) = (number(&PACKED.place), number(&PACKED.size), number(&PACKED.start));
+    // SAFETY: examples/pack says so, and nobody writes there.
+    let packed = unsafe { slice::from_raw_parts(place as *const u8, size) };
     // Nothing is there: examples/pack has cut the code out of the file. Or fewer parts of it are;
     // whoever called us from there goes on when it is there again.
     map(start, length, Map::PRIVATE | Map::FIXED)?;
@@ -242,21 +243,29 @@ fn map_as_file(code: &[u8]) -> Result<(), Errno> {
     super::close(file)
 }
 
-/// The packed code, and where it is to run: examples/pack left that in `p_paddr`, a field of the
-/// program header that Linux ignores, and where all other segments have their own address
-/// ([elf(5)](https://man7.org/linux/man-pages/man5/elf.5.html)). It begins with three lengths: of
-/// the first part, of the first two, and of all. None where nothing was packed.
-fn packed_code() -> Option<(&'static [u8], usize)> {
-    // SAFETY: the file begins with its header, which is mapped there; and the kernel has mapped
-    // what the program headers say. Nobody writes to any of it.
-    unsafe {
-        let header = &raw const __ehdr_start;
-        let headers = header.byte_add((*header).e_phoff as usize).cast();
-        let headers: &[Elf64_Phdr] = slice::from_raw_parts(headers, (*header).e_phnum.into());
-        let moved = headers.iter().find(|it| it.p_paddr != it.p_vaddr)?;
-        let packed = slice::from_raw_parts(moved.p_vaddr as *const u8, moved.p_filesz as usize);
-        Some((packed, moved.p_paddr as usize))
-    }
+/// examples/pack fills it in. It is where memory may be written to: of a constant the compiler
+/// would know that it is zero. (And as for `WATCH`: not in .bss.)
+#[unsafe(link_section = ".data")]
+#[unsafe(export_name = "packed_code")]
+static PACKED: PackedCode = PackedCode {
+    place: AtomicU32::new(0),
+    size: AtomicU32::new(0),
+    start: AtomicU32::new(0),
+    lengths: [const { AtomicU32::new(0) }; 4],
+};
+
+/// Code that was packed: where it is, and where it is to run.
+#[repr(C)]
+struct PackedCode {
+    place: AtomicU32,
+    size: AtomicU32,
+    start: AtomicU32,
+    /// Unpacked: of so many parts.
+    lengths: [AtomicU32; 4],
+}
+
+fn number(word: &AtomicU32) -> usize {
+    word.load(Relaxed) as usize
 }
 
 unsafe extern "C" {
