@@ -31,11 +31,13 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 55] = [
+const SELDOM: [&str; 66] = [
     "cgroup",
     "child::be_init",
     "child::command",
     "child::tell_failure",
+    "flags::number",
+    "flags::signal_name",
     "init",
     "options::Options::apply_seldom",
     "options::Options::check",
@@ -72,8 +74,13 @@ const SELDOM: [&str; 55] = [
     "supervise::Supervisor::pause",
     "supervise::Supervisor::stop",
     "supervise::Supervisor::tell_others",
+    "sys::each_entry",
+    "sys::flock",
     "sys::read_word",
+    "sys::rmdir",
     "sys::signal::getpgid",
+    "sys::sleep_a_little",
+    "sys::socket::Parcel::header",
     "sys::socket::receive",
     "sys::socket::send",
     "sys::terminal::dup3",
@@ -83,14 +90,18 @@ const SELDOM: [&str; 55] = [
     "sys::terminal::ioctl_tiocsctty",
     "sys::terminal::ioctl_tiocsptlck",
     "sys::terminal::ioctl_tiocswinsz",
+    "sys::terminal::setsid",
+    "sys::watch::begin_watch",
+    "sys::watch::mute",
     "terminal::Terminal::come_to_the_front",
+    "terminal::Terminal::first_of",
     "terminal::raw",
     "terminal::signal_of",
     "terminal::take",
 ];
 
 /// The same, of what fewer runs need. It stands behind, so that the others unpack less.
-const RARE: [&str; 33] = [
+const RARE: [&str; 34] = [
     "caps",
     "child::become_user",
     "child::find_user",
@@ -107,8 +118,8 @@ const RARE: [&str; 33] = [
     "options::check_user",
     "parent::prepare_network",
     "plan::Plan::identify",
-    "plan::look_for",
     "plan::Plan::map_range",
+    "plan::look_for",
     "root::Tree::enter_otherwise",
     "root::Tree::place_otherwise",
     "root::attach",
@@ -123,11 +134,12 @@ const RARE: [&str; 33] = [
     "sys::ids::setgroups",
     "sys::ids::setuid",
     "sys::mount_flags_of",
+    "sys::mount_move",
     "sys::network",
 ];
 
 /// The same, of what only those need who have something to say. It stands behind both.
-const SPEAKING: [&str; 23] = [
+const SPEAKING: [&str; 27] = [
     "trace",
     "script",
     "errno",
@@ -151,6 +163,10 @@ const SPEAKING: [&str; 23] = [
     "packed::Texts::part",
     "buf::Buffer::push_hex",
     "ids::blame",
+    "packed::part",
+    "sys::make",
+    "buf::Buffer::replace",
+    "sys::exit_unseen",
 ];
 
 const FLAGS: [&str; 11] = [
