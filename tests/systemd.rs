@@ -164,9 +164,8 @@ within() {
     find /sys/fs/cgroup -name 'within.service'
 }
 
-for unit in refused good seven no-code hardened user restricted units-limit delegated delegated-shell; do
-    say $unit once $unit
-done
+for unit in refused good seven no-code hardened user restricted; do say $unit once $unit; done
+for unit in units-limit delegated delegated-shell; do say $unit once $unit; done
 for unit in plain init stubborn readme; do say stop-$unit start_stop $unit; done
 for unit in plain init within; do say kill-$unit kill_main $unit; done
 say reload reload
