@@ -261,3 +261,30 @@ fn each_range(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USERS: &[u8] =
+        b"root:x:0:0:root:/root:/bin/sh\n\nann:x:1000:100::/home/ann:\n+::::::\nbob";
+
+    #[test]
+    fn the_first_word_is_that_of_the_line_with_the_other() {
+        assert_eq!(first_where(USERS, 2, b"1000"), Some(&b"ann"[..]));
+        assert_eq!(first_where(USERS, 2, b"0"), Some(&b"root"[..]));
+        assert_eq!(first_where(USERS, 0, b"bob"), Some(&b"bob"[..]), "without a newline");
+        assert_eq!(first_where(USERS, 2, b"100"), None, "a group's number, and half of another");
+        assert_eq!(first_where(USERS, 2, b"x"), None);
+        assert_eq!(first_where(b"", 0, b"x"), None);
+    }
+
+    #[test]
+    fn only_a_short_file_is_looked_through() {
+        let own = c"/proc/self/mountinfo";
+        assert_eq!(all_of(own, &mut [0; 8]), None, "longer than that");
+        assert_eq!(all_of(c"/no/such/file", &mut [0; 8]), Some(&b""[..]));
+        assert_eq!(all_of(c"/proc/self", &mut [0; 8]), None, "a directory can't be read");
+        assert_eq!(all_of(c"/dev/null", &mut [0; 8]), Some(&b""[..]));
+    }
+}

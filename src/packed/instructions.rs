@@ -117,3 +117,80 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some of each shape, as an assembler writes them.
+    const INSTRUCTIONS: &[&[u8]] = &[
+        &[0x55],                                     // push rbp
+        &[0xc3],                                     // ret
+        &[0x41, 0x5f],                               // pop r15
+        &[0x6a, 0x0e],                               // push 14
+        &[0x89, 0xc3],                               // mov ebx, eax
+        &[0x48, 0x8b, 0x03],                         // mov rax, [rbx]
+        &[0x48, 0x8b, 0x43, 0x08],                   // mov rax, [rbx + 8]
+        &[0x48, 0x89, 0x44, 0x24, 0x10],             // mov [rsp + 16], rax
+        &[0x8b, 0x83, 0x04, 0x01, 0x00, 0x00],       // mov eax, [rbx + 260]
+        &[0x48, 0x8b, 0x05, 0x01, 0x02, 0x03, 0x00], // mov rax, [rip + ...]
+        &[0x83, 0xf8, 0x26],                         // cmp eax, 38
+        &[0x48, 0x81, 0xec, 0x48, 0x04, 0x00, 0x00], // sub rsp, 1096
+        &[0x3c, 0x2f],                               // cmp al, 47
+        &[0x3d, 0x01, 0xf0, 0xff, 0xff],             // cmp eax, -4095
+        &[0xbf, 0xb8, 0x07, 0x20, 0x00],             // mov edi, 0x2007b8
+        &[0xc1, 0xe8, 0x19],                         // shr eax, 25
+        &[0xc7, 0x44, 0x24, 0x08, 0, 0, 0, 0],       // mov dword [rsp + 8], 0
+    ];
+
+    #[test]
+    fn each_instruction_ends_where_it_ends() {
+        let mut place = Place::default();
+        for bytes in INSTRUCTIONS {
+            for (before, byte) in bytes.iter().enumerate() {
+                assert_eq!(place.bytes as usize, before, "{bytes:x?}");
+                place.pass(*byte);
+            }
+            assert_eq!(place.here(), 0, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn jumps_and_what_is_escaped_have_their_numbers() {
+        let four = [0_u8; 4];
+        for (operation, number) in
+            [(&[0xe8][..], 4), (&[0xe9], 4), (&[0xeb], 1), (&[0x74], 1), (&[0x0f, 0x84], 4)]
+        {
+            let mut place = Place::default();
+            operation.iter().chain(&four[..number]).for_each(|byte| place.pass(*byte));
+            assert_eq!(place.here(), 0, "{operation:x?}");
+        }
+        // movzx, cmovne, setne: a ModRM byte, here with nothing behind it.
+        for second in [0xb6, 0x45, 0x95] {
+            let mut place = Place::default();
+            [0x0f, second, 0xc0].iter().for_each(|byte| place.pass(*byte));
+            assert_eq!(place.here(), 0, "{second:x}");
+        }
+    }
+
+    #[test]
+    fn an_operation_is_remembered_for_one_instruction() {
+        let mut place = Place::default();
+        place.pass(0xc3);
+        let ret = place.before();
+        assert_ne!(ret, 0);
+        place.pass(0x89);
+        assert_eq!(place.before(), ret, "within the next one");
+        place.pass(0xc3);
+        assert_ne!(place.before(), ret, "that was a mov, with 0xc3 in it");
+    }
+
+    #[test]
+    fn no_bytes_are_too_odd() {
+        let mut place = Place::default();
+        for byte in (0..=u8::MAX).cycle().take(100_000) {
+            place.pass(byte.wrapping_mul(97));
+            assert!(place.bytes < 32, "an instruction ends");
+        }
+    }
+}
