@@ -37,7 +37,10 @@ pub fn shed_habits() -> Result<(), Error<'static>> {
         answer => answer.on(c"session keyring"),
     })?;
     skippable(Step::OomScore, expendable)?;
-    skippable(Step::CoreDumps, || sys::limit_core_dumps().on(c"RLIMIT_CORE"))
+    skippable(Step::CoreDumps, || match sys::limit_core_dumps() {
+        Err(Errno::EPERM) => Ok(()), // a hard limit of 0, which is none to raise
+        answer => answer.on(c"RLIMIT_CORE"),
+    })
 }
 
 /// Not spared by the OOM killer, though our caller may be. To be more expendable than he is needs

@@ -16,6 +16,7 @@ use common::{
 };
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, setrlimit};
 
 /// Makes tinyctr take the other way into the root: the one of an initramfs.
 const NO_PIVOT: &str = "inject=pivot_root:error=EINVAL";
@@ -123,6 +124,17 @@ const WATCH_MOUNTS: &str = r#"
     echo >&"${COPROC[1]}"
     wait "$pid" || exit
     table"#;
+
+/// Without CAP_SYS_RESOURCE nobody may raise that limit again.
+#[test]
+fn a_caller_who_may_have_no_core_dumps_has_containers() {
+    require!(can_contain(), NO_NAMESPACES);
+    let mut command = tinyctr(["-q", text(image()), "sh", "-c", "ulimit -H -c"]);
+    let no_core = || Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?);
+    // SAFETY: a system call, nothing else.
+    unsafe { command.pre_exec(no_core) };
+    assert_eq!(stdout(&mut command), "0\n");
+}
 
 #[test]
 fn no_mount_reaches_the_host_even_where_its_root_is_shared() {

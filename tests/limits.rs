@@ -377,7 +377,7 @@ fn whichever_call_fails_the_error_names_its_step_and_nothing_is_left() {
                     let fault = format!("inject={name}:error={errno}:when={number}");
                     let another_way = errno == "EPERM"
                         && match name.as_str() {
-                            "close_range" | "move_mount" => true,
+                            "close_range" | "move_mount" | "prlimit64" => true,
                             "mknodat" => is_root(), // else they are files, for the host's
                             "mount" => sysfs.is_some_and(|at| (at - 1..=at).contains(&number)),
                             _ => false,

@@ -224,7 +224,14 @@ pub const FACTS: &[Fact] = &[
         "every kernel for x86_64 has it; where it is refused, a PID 1 in sigwait(3) counts as one \
          that does nothing about the signal",
     ),
-    fact("prlimit64", "getrlimit", "2.6.36", false, "the start fails; `--bare` does not make it"),
+    fact(
+        "prlimit64",
+        "getrlimit",
+        "2.6.36",
+        false,
+        "`EPERM`: the caller's hard limit is 0 already. Any other error fails the start; `--bare` does \
+         not make it",
+    ),
     fact("read", "read", "1.0", false, "every kernel for x86_64 has it; `--bare` does without"),
     fact(
         "readlinkat",
