@@ -75,7 +75,7 @@ impl Maps {
         let program = c"/usr/bin/newuidmap";
         let may = process.euid == 0
             || is_there(sys::exists(program)).on(program)?
-                && may_have_range(process.euid)
+                && may_have_range(process.euid)?
                 && !sys::prctl_get_no_new_privs().on(c"no_new_privs")?;
         Ok(may)
     }
@@ -118,17 +118,16 @@ impl Maps {
 
 /// A first look at the files: false where they certainly give this user no range.
 #[inline(never)] // a large frame
-fn may_have_range(uid: u32) -> bool {
+fn may_have_range(uid: u32) -> Result<bool, Error<'static>> {
     let (mut users, mut ranges) = ([0; 8192], [0; 4096]);
-    let (Some(users), Some(ranges)) =
-        (all_of(c"/etc/passwd", &mut users), all_of(c"/etc/subuid", &mut ranges))
-    else {
-        return true;
+    let users = all_of(c"/etc/passwd", &mut users)?;
+    let (Some(users), Some(ranges)) = (users, all_of(c"/etc/subuid", &mut ranges)?) else {
+        return Ok(true);
     };
     let mut id = Line::<12>::new();
     let id = id.push_decimal(uid.into()).as_bytes();
     let gives = |name| first_where(ranges, 0, name).is_some();
-    gives(id) || first_where(users, 2, id).is_some_and(gives)
+    Ok(gives(id) || first_where(users, 2, id).is_some_and(gives))
 }
 
 /// The first word of the line of which this word is that.
@@ -148,15 +147,17 @@ fn first_where<'a>(mut lines: &'a [u8], number: usize, wanted: &[u8]) -> Option<
     None
 }
 
-/// A file, if it is as short as that, and can be read; nothing where it isn't there for us.
+/// A file, if it is as short as that; nothing where it isn't there for us.
 #[inline(never)]
-fn all_of<'a>(file: &CStr, room: &'a mut [u8]) -> Option<&'a [u8]> {
+fn all_of<'a>(file: &'static CStr, room: &'a mut [u8]) -> Result<Option<&'a [u8]>, Error<'static>> {
     let size = room.len();
-    // Not closed, which is a call less: execve does it for the child, and we don't miss the number.
-    match sys::open_to_read(file) {
-        Err(Errno::ENOENT | Errno::EACCES) => Some(&[]),
-        opened => sys::read(opened.ok()?, room).ok().filter(|read| read.len() < size),
-    }
+    let fd = match sys::open_to_read(file) {
+        Err(Errno::ENOENT | Errno::EACCES) => return Ok(Some(&[])),
+        opened => opened.on(file)?,
+    };
+    let read = sys::read(fd, room).on(file)?;
+    sys::close(fd).on(file)?;
+    Ok((read.len() < size).then_some(read))
 }
 
 /// The kernel takes a map in a single write, or not at all.
@@ -265,6 +266,7 @@ fn each_range(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
 
     const USERS: &[u8] =
         b"root:x:0:0:root:/root:/bin/sh\n\nann:x:1000:100::/home/ann:\n+::::::\nbob";
@@ -281,10 +283,11 @@ mod tests {
 
     #[test]
     fn only_a_short_file_is_looked_through() {
-        let own = c"/proc/self/mountinfo";
-        assert_eq!(all_of(own, &mut [0; 8]), None, "longer than that");
-        assert_eq!(all_of(c"/no/such/file", &mut [0; 8]), Some(&b""[..]));
-        assert_eq!(all_of(c"/proc/self", &mut [0; 8]), None, "a directory can't be read");
-        assert_eq!(all_of(c"/dev/null", &mut [0; 8]), Some(&b""[..]));
+        assert_eq!(all_of(c"/proc/self/mountinfo", &mut [0; 8]).expect("it is there"), None);
+        for nothing in [c"/no/such/file", c"/dev/null"] {
+            assert_eq!(all_of(nothing, &mut [0; 8]).expect("nothing"), Some(&b""[..]));
+        }
+        let error = all_of(c"/proc/self", &mut [0; 8]).expect_err("a directory can't be read");
+        assert_eq!(error.cause(), Cause::Errno(Errno::EISDIR));
     }
 }
