@@ -101,7 +101,7 @@ const SELDOM: [&str; 66] = [
 ];
 
 /// The same, of what fewer runs need. It stands behind, so that the others unpack less.
-const RARE: [&str; 34] = [
+const RARE: [&str; 36] = [
     "caps",
     "child::become_user",
     "child::find_user",
@@ -112,6 +112,7 @@ const RARE: [&str; 34] = [
     "ids::map::Search",
     "ids::map::beyond_everybody",
     "ids::map::each_range",
+    "ids::map::groups_are_denied",
     "ids::user",
     "lifetime::end_with_parent_again",
     "network::join",
@@ -136,6 +137,7 @@ const RARE: [&str; 34] = [
     "sys::mount_flags_of",
     "sys::mount_move",
     "sys::network",
+    "sys::open_to_read",
 ];
 
 /// The same, of what only those need who have something to say. It stands behind both.

@@ -7,7 +7,8 @@
 //! 2. Nothing is waited for: the parent, asleep until execve, could not help.
 //! 3. Nothing is built or formatted, and nothing panics: it was all done in the plan.
 //! 4. A failure is told through `Shared`, as a few words; the parent makes a message of it.
-//! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's.
+//! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's. What
+//!    is meant to be both's: which step we are in (`steps::LAST`), and what is unpacked.
 //!    (`--trace` does, and formats too: for study, in memory that is its own, see `sys/watch.rs`.)
 //!
 //! With `--init` the memory is a copy, since our init stays; 4 then goes over the wire.
@@ -26,7 +27,7 @@ use crate::plan::{Plan, Root, Shared};
 use crate::root::{self, Tree};
 use crate::steps::Step;
 use crate::sys::{self, Memory, Report, skippable, step};
-use crate::{init, lifetime, network, privileges, terminal};
+use crate::{ids, init, lifetime, network, privileges, terminal};
 
 /// Where the clone begins. The new namespaces are there already: clone(2) made them.
 pub extern "C" fn child(shared: &Shared) -> ! {
@@ -187,7 +188,7 @@ fn give_up_rights(plan: &Plan, user: Option<&User>) -> Result<(), Error<'static>
         let (uid, gid, groups) = (user.uid, user.gid, user.groups());
         step(Step::BecomeUser, || become_user(plan, uid, gid, groups))?;
         if uid != 0 {
-            keep = keep.and(Some(0));
+            keep = Some(0);
         }
     }
     keep.map_or(Ok(()), privileges::cut)
@@ -196,9 +197,12 @@ fn give_up_rights(plan: &Plan, user: Option<&User>) -> Result<(), Error<'static>
 /// Becomes somebody else, for whom the kernel has forgotten whom to end with.
 #[inline(never)] // packed
 fn become_user(plan: &Plan, uid: u32, gid: u32, groups: &[u32]) -> Result<(), Error<'static>> {
-    // With one id each they are given up for good.
+    // With one id each they are given up for good; so they may be where we ourselves are.
     if plan.maps.is_none() {
-        sys::setgroups(groups).on(c"groups")?;
+        match sys::setgroups(groups) {
+            Err(Errno::EPERM) if ids::groups_are_denied() => {}
+            answer => answer.on(c"groups")?,
+        }
     }
     sys::setgid(gid).on(c"group")?;
     sys::setuid(uid).on(c"user")?;

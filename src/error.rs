@@ -74,8 +74,8 @@ refusals! {
     // What does not go together.
     SkipUnseen = packed!("needs --trace or --explain, being for study only");
     ScriptOfThat = packed!(
-        "a script is not JSON, leaves no step out, sets no limits, joins nothing and attends to \
-         nothing",
+        "a script is not JSON, leaves no step out, sets no limits, joins nothing, becomes nobody and \
+         attends to nothing",
     );
     BareAlready = packed!(
         "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
@@ -129,7 +129,10 @@ refusals! {
     NoSuchGroup = packed!("not in the image's /etc/group");
     TooManyGroups = packed!("in more than 128 groups");
     // What others did for us.
-    HelperFailed = packed!("it failed", "what it said stands above; it may have to be set-user-ID");
+    HelperFailed = packed!(
+        "it failed",
+        "what it said stands above; newuidmap and newgidmap have to be set-user-ID",
+    );
     // A mistake of ours.
     PlanOutgrown = packed!("the plan outgrew its measure");
 }
@@ -341,8 +344,8 @@ impl<'a> Error<'a> {
 fn experience_of_clone(errno: Errno) -> Option<Packed> {
     Some(match errno {
         Errno::EPERM => packed!(
-            "who is not root needs a user namespace around these (--ns user,...); and a filter \
-                 around us may forbid them all"
+            "who is not root needs a user namespace around these (--ns user,...); a filter around us, \
+                 or a chroot, may forbid them all"
         ),
         Errno::EINVAL => {
             packed!("this kernel lacks one of the namespaces (--ns)")

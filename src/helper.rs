@@ -22,9 +22,9 @@ use syscalls::Errno;
 
 use crate::arch::{ThinCStr, until_nul};
 use crate::error::{Error, On, Refusal};
-use crate::flags::{Ended, MountAttr, O};
+use crate::flags::{Ended, Events, MountAttr, O};
 use crate::steps::Step;
-use crate::sys::{self, step};
+use crate::sys::{self, Poll, step};
 
 /// Something to be done outside, once the child is there.
 #[derive(Clone, Copy)]
@@ -123,7 +123,7 @@ impl Helper {
             let pid = until_nul(&pid).unwrap_or(c"");
             let (mut outcome, mut kept) = (Ok(()), None);
             for job in jobs {
-                outcome = outcome.and_then(|()| job.perform(pid, &mut kept));
+                outcome = outcome.and_then(|()| job.perform(pid, self.there[0], &mut kept));
             }
             let _gone = sys::tell_outcome(self.back[1], &outcome);
             if let Some(program) = kept {
@@ -142,8 +142,9 @@ impl Helper {
         } else {
             sys::prctl_set_pdeathsig(libc::SIGKILL)?
         }
-        // Where the caller ignores it nobody could be waited for.
+        // Where the caller ignores the one nobody could be waited for; and pasta needs the other.
         sys::reset_signal(libc::SIGCHLD)?;
+        sys::reset_signal(libc::SIGPIPE)?;
         // If the parent had died before, there is no child, and we read the end of the pipe.
         sys::close_end(self.there[1])?;
         let (_nul, room) = pid.split_last_mut().unwrap_or((&mut 0, &mut []));
@@ -157,8 +158,14 @@ impl Helper {
 }
 
 impl Job<'_> {
-    fn perform(&self, pid: &CStr, kept: &mut Option<i32>) -> Result<(), Error<'static>> {
-        if step(self.step, || self.attempt(pid, kept).on(self.object))? {
+    /// `asked`: where it is heard that nobody waits for it any more.
+    fn perform(
+        &self,
+        pid: &CStr,
+        asked: i32,
+        kept: &mut Option<i32>,
+    ) -> Result<(), Error<'static>> {
+        if step(self.step, || self.attempt(pid, asked, kept).on(self.object))? {
             return Ok(());
         }
         Err(Error::refused(self.step, self.object, Refusal::HelperFailed))
@@ -166,12 +173,12 @@ impl Job<'_> {
 
     /// False where a program ran, and failed.
     #[inline(never)]
-    fn attempt(&self, pid: &CStr, kept: &mut Option<i32>) -> Result<bool, Errno> {
+    fn attempt(&self, pid: &CStr, asked: i32, kept: &mut Option<i32>) -> Result<bool, Errno> {
         match self.work {
             Work::Run(words) | Work::Map(words @ [b'/', ..]) => {
                 return succeeded(run(words, pid, &[])?);
             }
-            Work::Keep(words) => return keep(words, pid, kept),
+            Work::Keep(words) => return keep(words, pid, asked, kept),
             Work::Map(content) => sys::write_file(sys::AT_FDCWD, self.object, content)?,
             Work::MapOwners(None) => {}
             Work::MapOwners(Some(tree)) => {
@@ -210,12 +217,24 @@ fn succeeded(child: i32) -> Result<bool, Errno> {
     Ok(sys::wait4_briefly(child)? == Ended::Exited(0))
 }
 
-fn keep(words: &[u8], pid: &CStr, kept: &mut Option<i32>) -> Result<bool, Errno> {
+/// Ten seconds: meanwhile tinyctr sleeps, and hears no signal.
+const PATIENCE: &sys::Time = &sys::milliseconds(10_000);
+
+fn keep(words: &[u8], pid: &CStr, asked: i32, kept: &mut Option<i32>) -> Result<bool, Errno> {
     let [out, inlet] = sys::pipe2()?;
     let namespace = sys::openat(sys::AT_FDCWD, c"ns/net", O::CLOEXEC)?;
     let child = run(words, pid, &[namespace, inlet])?;
     sys::close_end(inlet)?;
-    if sys::read(out, &mut [0; 16])?.is_empty() {
+    let poll = |fd| Poll { fd, events: Events::IN.bits() as i16, revents: 0 };
+    let mut polls = [poll(out), poll(asked)];
+    let ready = sys::ppoll(&mut polls, Some(PATIENCE))?;
+    let [said, gone] = polls;
+    if ready == 0 || gone.revents != 0 {
+        sys::kill_own(child, libc::SIGKILL)?;
+        sys::wait4_briefly(child)?;
+        return Err(if ready == 0 { Errno::ETIMEDOUT } else { Errno::ESRCH });
+    }
+    if said.revents == 0 || sys::read(out, &mut [0; 16])?.is_empty() {
         return succeeded(child); // only in a rehearsal does it succeed
     }
     *kept = Some(child);

@@ -59,7 +59,8 @@ pub fn share_files(etc: i32, count: usize) -> Result<(), Error<'static>> {
         match place(file, etc, name) {
             // The image has none and can get none; a directory is there; before Linux 5.2, or under
             // a filter that knows nothing of it. Then the image's is what it was.
-            Err(Errno::EROFS | Errno::EACCES | Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {}
+            Err(Errno::EROFS | Errno::EACCES | Errno::ENOSPC | Errno::EDQUOT) => {}
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {}
             placed => placed.on(name)?,
         }
     }

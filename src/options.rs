@@ -547,7 +547,7 @@ impl<'a> Options<'a> {
     fn apply_seldom(&mut self, token: &Tokens<'a>) -> Result<(), Error<'a>> {
         match token.id {
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
-            Id::Net => (self.network, self.net) = (parse_network(token.value), token.value),
+            Id::Net => (self.network, self.net) = (parse_network(token)?, token.value),
             Id::User => self.user = Some(check_user(token)?),
             Id::Hostname => self.hostname = Some(token.value),
             Id::Memory | Id::Cpus | Id::Pids => {
@@ -596,7 +596,7 @@ impl<'a> Options<'a> {
         if self.study.dry_run == Some(DryRun::Script) {
             let json = self.study.trace.is_some_and(|file| file.to_bytes().starts_with(b"json:"));
             let joins = matches!(self.network, Network::Pasta | Network::Named);
-            let does = self.is_limited() || self.is_attended() || joins;
+            let does = self.is_limited() || self.is_attended() || joins || self.user.is_some();
             if json || self.study.skip.is_some() || does {
                 return refuse(c"--dry-run=sh", Refusal::ScriptOfThat);
             }
@@ -660,14 +660,14 @@ fn is_rare(id: Id) -> bool {
     matches!(id, Id::Ns | Id::Net | Id::User | Id::CapAdd | Id::CapDrop | Id::StatusFd)
 }
 
-fn parse_network(value: &CStr) -> Network {
-    match value.to_bytes() {
-        b"" => Network::Default,
+fn parse_network<'a>(token: &Tokens<'a>) -> Result<Network, Error<'a>> {
+    Ok(match token.value.to_bytes() {
+        b"" => return refuse(token.written, Refusal::NeedsValue),
         b"host" => Network::Host,
         b"none" => Network::None,
         b"pasta" => Network::Pasta,
         _ => Network::Named,
-    }
+    })
 }
 
 fn parse_namespaces(list: &CStr) -> Result<Clone, Error<'_>> {

@@ -92,7 +92,8 @@ fn run_image(options: &Options<'static>, image: &CStr, process: &Process, child:
     let shed = if options.bare { Ok(()) } else { shed_inheritance(options) };
     match shed {
         Ok(()) if !options.is_plain => run_as_asked(options, image, process, child),
-        shed => told(shed.and_then(|()| container(options, image, process, child, None))),
+        Ok(()) => told(container(options, image, process, child, None)),
+        Err(error) => ended(options, told(Err(error))),
     }
 }
 
@@ -320,7 +321,8 @@ impl<'a> Container<'_, '_, 'a> {
         let pid = cloned?;
         let report = helped.and_then(|()| self.hear());
         if let Ok(Report { failure: Some(error), .. }) = report {
-            step(Step::Wait, || sys::wait4(pid).on(c""))?; // it ends by itself
+            // It ends by itself; and the first error counts, should the kernel have reaped it.
+            let _ended = step(Step::Wait, || sys::wait4(pid).on(c""));
             return Err(error);
         }
         let outcome = report.and_then(|report| self.attend(pid, report)).map_err(Error::settled);
@@ -490,8 +492,7 @@ fn report(error: &Error) {
     sys::end_rehearsal(); // this is really said
     match sys::texts() {
         Ok(texts) => tell_error(error, texts),
-        // Where there is no memory for words there is none for a stack: the words for that.
-        Err(Errno::ENOMEM) => say(b"tinyctr: map stack: ENOMEM (Cannot allocate memory)\n"),
+        Err(Errno::ENOMEM) => say(b"tinyctr: map memory: ENOMEM (Cannot allocate memory)\n"),
         Err(_) => {
             let mut line = Text::new();
             line.push("tinyctr: ").push_visible(error.object.to_cstr().to_bytes());

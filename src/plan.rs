@@ -155,9 +155,11 @@ impl<'a> Plan<'a> {
         if own_dev {
             self.look_at_mounts(options, stdin, &mut arena)?;
         }
-        let may_change_ids = self.privileges.as_ref().is_none_or(Privileges::may_change_ids);
+        let privileges = self.privileges.as_ref();
         let has_ids = process.euid == 0 || self.helper.is_some();
-        self.guarded = has_ids && self.guards_stack.is_some() && may_change_ids;
+        let may_change = has_ids && privileges.is_none_or(Privileges::may_change_ids)
+            || privileges.is_none_or(|privileges| privileges.new_privs);
+        self.guarded = may_change && self.guards_stack.is_some();
         Ok(())
     }
 

@@ -23,10 +23,10 @@ pub struct Privileges {
 }
 
 impl Privileges {
-    /// Whether the command may change its ids, or gain rights: by either the kernel forgets with
-    /// whom it was to end.
+    /// Whether the command may change its ids, where it has others. By that the kernel forgets with
+    /// whom it was to end; and where it gains rights (`new_privs`).
     pub fn may_change_ids(&self) -> bool {
-        self.new_privs || self.capabilities & caps::IDS != 0
+        self.capabilities & caps::IDS != 0
     }
 }
 

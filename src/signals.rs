@@ -63,8 +63,10 @@ const fn set_of(signals: &[i32]) -> SignalSet {
 pub fn hold() -> Result<SignalSet, Error<'static>> {
     let mut text = [0; STATUS];
     // Not closed, which is a call less: execve does it for the child, and we don't miss the number.
-    let status = open(c"/proc/self/status").and_then(|file| sys::read(file, &mut text));
-    let known = status.ok().and_then(|status| mask(status, b"SigIgn:"));
+    let known = match open(c"/proc/self/status") {
+        Ok(file) => mask(sys::read(file, &mut text).on(c"/proc/self/status")?, b"SigIgn:"),
+        Err(_) => None,
+    };
     let ignored = sys::ignored_by_caller(known.unwrap_or(0));
     // Without /proc all of them are reset: whether anybody ignored them is not known then.
     let reset = if known.is_some() { ignored } else { !UNCHANGEABLE };

@@ -110,6 +110,8 @@ pub enum Kind {
     DefaultAction,
     /// A `struct ifreq` that raises the loopback.
     LoopbackUp,
+    /// A `struct open_how` of a file that is somebody else's.
+    OpenHow,
     /// A `struct timespec`, or NULL.
     Time,
     /// A `sigset_t`.
@@ -447,6 +449,9 @@ fn signals(line: &mut Buffer, set: u64) {
 
 fn always_the_same(kind: Kind) -> &'static str {
     match kind {
+        Kind::OpenHow => {
+            "{flags=O_RDONLY|O_NOCTTY|O_NONBLOCK|O_CLOEXEC, resolve=RESOLVE_NO_MAGICLINKS}"
+        }
         Kind::LoopbackUp => "{ifr_name=\"lo\", ifr_flags=IFF_UP}",
         Kind::DefaultAction => "{sa_handler=SIG_DFL, sa_mask=[], sa_flags=0}",
         Kind::LimitOfOne => "{rlim_cur=1, rlim_max=1}",

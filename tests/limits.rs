@@ -258,7 +258,7 @@ fn without_memory_the_error_is_clear() {
     let said = ours.next().expect("8 MiB are enough to start us");
     assert_eq!(said.code, Some(125), "the first that starts: {said:?}");
     let failure = failure(&said);
-    assert_eq!(failure.step, "map stack");
+    assert_eq!(failure.step, "map memory");
     assert!(failure.cause.starts_with("ENOMEM ("), "{failure:?}");
 }
 

@@ -205,6 +205,14 @@ pub const FACTS: &[Fact] = &[
         true,
         "only in a container is it asked whose file tinyctr is; then the start fails",
     ),
+    fact(
+        "openat2",
+        "openat2",
+        "5.6",
+        true,
+        "`ENOSYS`, or `EPERM` from a filter: openat(2), which follows a link in /proc, too; made only \
+         for `-u`, and for ranges of ids",
+    ),
     fact("pipe2", "pipe", "2.6.27", true, HELPER),
     fact(
         "pivot_root",

@@ -100,6 +100,9 @@ fn main() {
     *given = format!("{SCRIPT}{own_script}");
     link(&arguments, &[]);
     write(&output, &Elf(&read(&output)).packed());
+    for path in objects.iter().map(|(path, _)| path).chain([&map, &own_script]) {
+        let _not_ours_any_more = fs::remove_file(path);
+    }
 }
 
 /// Has the compiler's own driver link, with names and relocations: who calls whom.

@@ -53,7 +53,9 @@ pub fn blamed<'a>(error: &Error<'a>) -> Error<'a> {
     if read.is_ok() && !rooted {
         return Error::refused(step, c"chroot", Refusal::ForbiddenByChroot);
     }
-    for (file, no, name, why) in SUSPECTS {
+    // A limit has an answer of its own, which others have too.
+    let is_limit = error.cause() == Cause::Errno(Errno::ENOSPC);
+    for (file, no, name, why) in SUSPECTS.into_iter().take(if is_limit { 1 } else { 4 }) {
         let mut forbids = false;
         let _not_there = each_line(file, &mut |line| forbids |= line == no);
         if forbids {

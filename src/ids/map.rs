@@ -9,6 +9,7 @@ use super::lines::{each_line, number, word};
 use crate::arch::{Process, take_until};
 use crate::buf::{Buffer, Line};
 use crate::error::{Error, On};
+use crate::flags::{Ms, O};
 use crate::sys;
 
 /// The content of a map; or, where newuidmap(1) and newgidmap(1) have to write it, the words of
@@ -85,22 +86,30 @@ impl Maps {
     pub fn search(&mut self, process: &Process) -> Result<bool, Error<'static>> {
         let (mut name, mut id) = (Line::<64>::new(), Line::<12>::new());
         let mut search = Search { names: [b"root", b"containers"], is_root: process.euid == 0 };
-        if search.is_root {
-            // In somebody else's user namespace there may be nobody but us.
-            let mut all = false;
-            let map = c"/proc/self/uid_map";
-            each_line(map, &mut |line| all |= line.ends_with(b" 4294967295")).on(map)?;
-            if !all {
-                return Ok(false);
-            }
-        } else {
+        // In somebody else's user namespace there may be nobody but us.
+        let mut all = false;
+        let map = c"/proc/self/uid_map";
+        each_line(map, &mut |line| all |= line.ends_with(b" 4294967295")).on(map)?;
+        if !all || !search.is_root && !can_be_helped()? {
+            return Ok(false);
+        }
+        if !search.is_root {
             id.push_decimal(process.euid.into());
-            let read = each_range(c"/etc/passwd", false, &mut |user, number, _| {
-                if number == process.euid && name.as_bytes().is_empty() {
+            // Of who is not in his own group just now newuidmap(1) says that he is another.
+            let mut is_himself = true;
+            let read = each_line(c"/etc/passwd", &mut |line| {
+                let mut rest = line;
+                let user = word(&mut rest);
+                word(&mut rest);
+                if number(&mut rest) == Some(process.euid) && name.as_bytes().is_empty() {
                     name.push(user);
+                    is_himself = number(&mut rest) == Some(process.egid);
                 }
             });
             is_there(read).on(c"/etc/passwd")?;
+            if !is_himself {
+                return Ok(false);
+            }
             if name.as_bytes().is_empty() {
                 name.set(id.as_bytes());
             }
@@ -114,6 +123,27 @@ impl Maps {
                 process.egid,
             )?)
     }
+}
+
+/// Whether the programs that map a range are both there, and get the rights that they need for it.
+fn can_be_helped() -> Result<bool, Error<'static>> {
+    for program in [c"/usr/bin/newuidmap", c"/usr/bin/newgidmap"] {
+        if !is_there(sys::exists(program)).on(program)?
+            || sys::mount_flags_of(program).on(program)?.contains(Ms::NOSUID)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether setgroups(2) was given up where we are (user_namespaces(7)): by the maps of an ordinary
+/// user.
+#[inline(never)] // packed
+pub fn groups_are_denied() -> bool {
+    let mut denied = false;
+    let _not_there = each_line(c"/proc/self/setgroups", &mut |line| denied |= line == b"deny");
+    denied
 }
 
 /// A first look at the files: false where they certainly give this user no range.
@@ -151,7 +181,7 @@ fn first_where<'a>(mut lines: &'a [u8], number: usize, wanted: &[u8]) -> Option<
 #[inline(never)]
 fn all_of<'a>(file: &'static CStr, room: &'a mut [u8]) -> Result<Option<&'a [u8]>, Error<'static>> {
     let size = room.len();
-    let fd = match sys::open_to_read(file) {
+    let fd = match sys::openat(sys::AT_FDCWD, file, O::NONBLOCK | O::NOCTTY | O::CLOEXEC) {
         Err(Errno::ENOENT | Errno::EACCES) => return Ok(Some(&[])),
         opened => opened.on(file)?,
     };
@@ -185,6 +215,7 @@ impl Search<'_> {
         own: u32,
     ) -> Result<bool, Error<'static>> {
         let (mut count, mut left) = (1, RANGES);
+        let mut taken = [[0; 2]; RANGES as usize];
         if !self.is_root {
             map.push(program);
             extent(map, b"\0", [0, own, 1]);
@@ -196,8 +227,14 @@ impl Search<'_> {
                     left = 0;
                     extent(map, b" ", [0, start, RANGE]);
                 }
-            } else if own.wrapping_sub(start) >= length && length < u32::MAX - count {
+            } else if own.wrapping_sub(start) >= length
+                && length < u32::MAX - count
+                && !taken.iter().any(|[from, to]| start < *to && *from < start + length)
+            {
                 left -= 1;
+                if let Some(place) = taken.get_mut(left as usize) {
+                    *place = [start, start + length];
+                }
                 extent(map, b"\0", [count, start, length]);
                 count += length;
             }
@@ -230,7 +267,8 @@ fn beyond_everybody() -> Result<u32, Error<'static>> {
     ] {
         let read = each_range(file, ranges, &mut |_, first, count| {
             if first < LAST + RANGE {
-                start = start.max((first + count).next_multiple_of(RANGE));
+                let next = (first + count).checked_next_multiple_of(RANGE);
+                start = start.max(next.unwrap_or(u32::MAX));
             }
         });
         is_there(read).on(file)?;

@@ -6,5 +6,5 @@ mod map;
 mod user;
 
 pub use blame::{WANTED, blamed};
-pub use map::{Maps, One};
+pub use map::{Maps, One, groups_are_denied};
 pub use user::{Identity, ROOM, User, VARIABLES};

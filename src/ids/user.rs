@@ -142,9 +142,9 @@ fn add(environment: &mut Environment, room: &mut &'static mut [u8], variable: &s
     }
 }
 
-/// Who is given as a number needs no file.
+/// Who is given as a number needs no file. What it would add is names, and groups: no less is sealed.
 fn where_needed(read: Result<(), Errno>, needed: bool) -> Result<(), Errno> {
-    if read == Err(Errno::ENOENT) && !needed { Ok(()) } else { read }
+    if needed { read } else { Ok(()) }
 }
 
 impl User {

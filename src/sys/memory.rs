@@ -151,7 +151,8 @@ pub fn texts() -> Result<&'static Texts, Errno> {
 }
 
 /// The code that a plain run does without. Nothing happens where it is there already.
-/// To be called before anything of it is, and never in the child, which has no time to lose.
+/// To be called before anything of it is. (In the child, which has no time to lose, only for a way
+/// round what an old kernel lacks.)
 pub fn seldom() -> Result<(), Errno> {
     have(SELDOM)
 }
@@ -201,6 +202,7 @@ fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
     let packed = unsafe { slice::from_raw_parts(place as *const u8, size) };
     // Nothing is there: examples/pack has cut the code out of the file. Or fewer parts of it are;
     // whoever called us from there goes on when it is there again.
+    UNPACKED.store(0, Relaxed);
     map(start, length, Map::PRIVATE | Map::FIXED)?;
     // SAFETY: fresh memory of that length, ours alone.
     let code = unsafe { slice::from_raw_parts_mut(start as *mut u8, length) };

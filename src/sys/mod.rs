@@ -231,6 +231,24 @@ pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
     unsafe { enter(call) }.map(|fd| fd as i32)
 }
 
+/// `openat2(AT_FDCWD, path, {O_RDONLY|O_NONBLOCK|O_NOCTTY|O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS}, 24)`,
+/// [openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html), since Linux 5.6, else
+/// `openat`: a file that somebody else made. It may be a FIFO or a terminal, which is not waited
+/// for, and does not become ours; and a link in /proc, to what we or another has open, is none of
+/// his: `ELOOP`.
+pub fn open_to_read(path: &CStr) -> Result<i32, Errno> {
+    const RESOLVE_NO_MAGICLINKS: u64 = 2; // include/uapi/linux/openat2.h
+    let flags = O::NONBLOCK | O::NOCTTY | O::CLOEXEC;
+    let how = [flags.bits(), 0, RESOLVE_NO_MAGICLINKS];
+    let (size, how) = (size_of_val(&how), &raw const how);
+    let call = call!(Open, openat2, Fd(AT_FDCWD), Str(path), OpenHow(how), Unsigned(size));
+    // SAFETY: the kernel copies the path and the three words, and keeps no pointer.
+    match unsafe { enter(call) } {
+        Err(Errno::ENOSYS | Errno::EPERM) => openat(AT_FDCWD, path, flags),
+        answer => answer.map(|fd| fd as i32),
+    }
+}
+
 /// `openat(AT_FDCWD, path, O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0644)`,
 /// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html).
 pub fn create(path: &CStr) -> Result<i32, Errno> {

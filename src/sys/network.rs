@@ -1,17 +1,9 @@
-//! A network namespace, another's or our own; and files that are somebody else's.
+//! A network namespace, another's or our own.
 
-use core::ffi::CStr;
 use syscalls::Errno;
 
-use super::{AT_FDCWD, act, call, close, enter, openat};
-use crate::flags::{Clone, O};
-
-/// `openat(AT_FDCWD, path, O_RDONLY|O_NONBLOCK|O_NOCTTY|O_CLOEXEC)`,
-/// [open(2)](https://man7.org/linux/man-pages/man2/open.2.html): a file that somebody else made. It
-/// may be a FIFO or a terminal, which is not waited for, and does not become ours.
-pub fn open_to_read(path: &CStr) -> Result<i32, Errno> {
-    openat(AT_FDCWD, path, O::NONBLOCK | O::NOCTTY | O::CLOEXEC)
-}
+use super::{act, call, close, enter};
+use crate::flags::Clone;
 
 /// `setns(fd, type)`, [setns(2)](https://man7.org/linux/man-pages/man2/setns.2.html). `EINVAL` for
 /// what is no namespace of that type.

@@ -55,6 +55,6 @@ pub use self::Str as Data;
 
 // What the kernel reads, and what it writes.
 pointers!(DefaultAction | Time | LimitOfOne | CapabilityHeader | Signals | Timer: *const T);
-pointers!(LoopbackUp: *const T);
+pointers!(LoopbackUp | OpenHow: *const T);
 pointers!(MountAttr | Filter | Sets: *const T);
 pointers!(SetsOut | Text | Path | Entries | Status | Struct | Pipe | Polls: *mut T);

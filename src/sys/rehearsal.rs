@@ -10,6 +10,7 @@ use core::mem::size_of_val;
 use syscalls::{Errno, Sysno};
 
 use super::{AT_FDCWD, make, raw};
+use crate::buf::Line;
 use crate::flags::{Clone, O};
 use crate::trace::{Call, Door};
 
@@ -59,6 +60,7 @@ impl Rehearsal {
                 answer => answer,
             },
             (Sysno::openat, _) => open_nothing(),
+            (Sysno::openat2, _) if self.root.is_some() => self.open_inside(path(second)),
             (Sysno::open_tree, _) => {
                 self.find(path(second), libc::O_DIRECTORY).map(|fd| fd as usize)
             }
@@ -133,6 +135,19 @@ impl Rehearsal {
             (_, Err(Errno::ENOSYS)) => Ok(0), // faccessat2 is younger than openat2
             (_, answer) => answer,
         }
+    }
+
+    /// Opens a file of the image to read it, as `sys::open_to_read` does.
+    fn open_inside(&self, path: &CStr) -> Result<usize, Errno> {
+        let file = self.find(path, libc::O_NONBLOCK)? as usize;
+        let mut name = Line::<32>::new();
+        let name = name.push("/proc/self/fd/").push_decimal(file as u64).push("\0").as_cstr();
+        let name = name.unwrap_or(c"").as_ptr() as usize;
+        let flags = (O::NONBLOCK | O::NOCTTY | O::CLOEXEC).bits() as usize;
+        // SAFETY: the kernel copies the path.
+        let opened = unsafe { raw(Sysno::openat, [AT_FDCWD as usize, name, flags]) };
+        close(file as i32);
+        opened
     }
 
     /// Opens `path` as what it would name: in the root that would be ours.
