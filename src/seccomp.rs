@@ -34,7 +34,9 @@ pub type Program = [sock_filter; LENGTH];
 /// Writes the program for a container with these capabilities: bit N is the one with number N in
 /// [linux/capability.h](https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/capability.h).
 pub fn write(program: &mut Program, capabilities: u64) {
-    *program = PROGRAM;
+    for (place, word) in program.iter_mut().zip(&SHORT) {
+        *place = long(*word);
+    }
     for (answer, [one, other]) in program[SEARCHED + GATES as usize..].iter_mut().zip(&KEYS) {
         if (capabilities >> one | capabilities >> other) & 1 == 1 {
             answer.k = libc::SECCOMP_RET_ALLOW;
@@ -44,7 +46,7 @@ pub fn write(program: &mut Program, capabilities: u64) {
 
 /// The same, by itself.
 pub fn program(capabilities: u64) -> Program {
-    let mut program = PROGRAM;
+    let mut program = [answer(0); LENGTH];
     write(&mut program, capabilities);
     program
 }
@@ -431,7 +433,7 @@ const PROLOGUE: [sock_filter; 3] = [
 const SEARCHED: usize = PROLOGUE.len() + LEAVES[0].cost - 1;
 const LENGTH: usize = SEARCHED + ENDS;
 
-static PROGRAM: Program = {
+const PROGRAM: Program = {
     let mut assembler = Assembler { program: [answer(0); LENGTH], length: 0 };
     assembler.push_all(&PROLOGUE);
     assembler.push_search(0, END_OF.len());
@@ -446,6 +448,72 @@ static PROGRAM: Program = {
     assert!(assembler.length == LENGTH);
     assembler.program
 };
+
+// --- in half of the space ----------------------------------------------------------------------
+//
+// An instruction in four bytes: both distances, the code as one of a few, and a number; or, where
+// that is large, which of the large ones.
+
+static CODES: [u8; 5] = [
+    load(0).code as u8,
+    jump(libc::BPF_JEQ, 0, 0, 0).code as u8,
+    jump(libc::BPF_JGE, 0, 0, 0).code as u8,
+    jump(libc::BPF_JSET, 0, 0, 0).code as u8,
+    answer(0).code as u8,
+];
+
+/// As the first number that stands for a large one.
+const LARGE: u32 = 0x800;
+static NUMBERS: [u32; 12] = large_numbers();
+static SHORT: [u32; LENGTH] = {
+    let (mut all, mut at) = ([0; LENGTH], 0);
+    while at < LENGTH {
+        all[at] = short(PROGRAM[at]);
+        at += 1;
+    }
+    all
+};
+
+fn long(word: u32) -> sock_filter {
+    let number = word >> 20;
+    let large = NUMBERS.get(number.wrapping_sub(LARGE) as usize);
+    let code = CODES.get((word >> 16 & 7) as usize).copied().unwrap_or(0);
+    let k = large.copied().unwrap_or(number);
+    sock_filter { code: code.into(), jt: word as u8, jf: (word >> 8) as u8, k }
+}
+
+const fn short(instruction: sock_filter) -> u32 {
+    let mut code = 0;
+    while CODES[code] as u16 != instruction.code {
+        code += 1;
+    }
+    let mut number = instruction.k;
+    if number >= LARGE {
+        number = LARGE;
+        while large_numbers()[(number - LARGE) as usize] != instruction.k {
+            number += 1;
+        }
+    }
+    number << 20 | (code as u32) << 16 | (instruction.jf as u32) << 8 | instruction.jt as u32
+}
+
+/// Those of the program, each once.
+const fn large_numbers() -> [u32; 12] {
+    let (mut all, mut count, mut at) = ([0; 12], 0, 0);
+    while at < LENGTH {
+        let number = PROGRAM[at].k;
+        let mut known = 0;
+        while known < count && all[known] != number {
+            known += 1;
+        }
+        if number >= LARGE && known == count {
+            all[count] = number;
+            count += 1;
+        }
+        at += 1;
+    }
+    all
+}
 
 struct Assembler {
     program: Program,
@@ -545,6 +613,14 @@ const fn middle_leaf(first: usize, last: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_short_form_says_the_same() {
+        let words = |it: &sock_filter| (it.code, it.jt, it.jf, it.k);
+        for (short, instruction) in SHORT.iter().zip(&PROGRAM) {
+            assert_eq!(words(&long(*short)), words(instruction));
+        }
+    }
 
     /// Where two programs differ.
     fn changed(one: &Program, other: &Program) -> Vec<usize> {

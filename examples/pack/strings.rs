@@ -23,7 +23,10 @@ pub fn apart(elf: &Elf, named: Option<&[String]>) -> Vec<u8> {
     for (number, place) in (count..).zip(&places) {
         let name = format!(".rodata.string.{place}");
         let start = elf.long(elf.section(together) + SH_OFFSET) + place;
-        let size = elf.string(start as usize).len() + 1 + usize::from(named.is_none());
+        // Not always text: any bytes that only end with NUL.
+        let bytes = &elf.0[start as usize..];
+        let size = bytes.iter().position(|byte| *byte == 0).expect("its end") + 1;
+        let size = size + usize::from(named.is_none());
         let mut section = elf.0[elf.section(together)..][..SHDR].to_vec();
         put(&mut section, SH_NAME, &(texts.len() as u32).to_le_bytes());
         put(&mut section, SH_OFFSET, &start.to_le_bytes());
