@@ -31,13 +31,15 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 66] = [
+const SELDOM: [&str; 68] = [
+    "buf::Buffer::push_visible",
     "cgroup",
     "child::be_init",
     "child::command",
     "child::tell_failure",
     "flags::number",
     "flags::signal_name",
+    "image::list_places",
     "init",
     "options::Options::apply_seldom",
     "options::Options::check",

@@ -494,9 +494,8 @@ fn report(error: &Error) {
         Ok(texts) => tell_error(error, texts),
         Err(Errno::ENOMEM) => say(b"tinyctr: map memory: ENOMEM (Cannot allocate memory)\n"),
         Err(_) => {
-            let mut line = Text::new();
-            line.push("tinyctr: ").push_visible(error.object.to_cstr().to_bytes());
-            line.push(": error ").push_decimal(error.number().into());
+            let mut line = Line::<64>::new();
+            line.push("tinyctr: error ").push_decimal(error.number().into());
             line.push(" (its words can't be unpacked here)");
             say(line.end());
         }

@@ -298,8 +298,8 @@ fn where_nothing_can_be_unpacked_the_error_is_a_number() {
     // SELinux, say: not even a file that is nowhere. (The first mprotect is that of the code.)
     let fault = "inject=mprotect,memfd_create:error=EACCES";
     for (words, error) in [
-        (&["no-such-image", "true"][..], "no-such-image: error 2"),
-        (&["--timeout", "1", "no-such-image"], "--timeout: error 13"),
+        (&["no-such-image", "true"][..], "error 2"),
+        (&["--timeout", "1", "no-such-image"], "error 13"),
     ] {
         let mut command = strace(["-e", fault], Path::new("/dev/null"));
         let said = run(command.arg(binary()).args(words));

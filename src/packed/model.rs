@@ -91,7 +91,7 @@ pub fn walk(
 /// The last bytes, and the word so far.
 fn in_text(last: u32, word: u32) -> [u32; CONTEXTS] {
     let and_last = word.wrapping_mul(SPREAD).wrapping_add(last & 0xff);
-    [0, last & 0xff, last & 0xffff, last & 0xff_ffff, word, and_last]
+    [0, last & 0xff, last & 0xffff, last, word, and_last]
 }
 
 /// The last bytes; the last and the one before the last but one; where in an instruction.
