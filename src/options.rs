@@ -454,9 +454,9 @@ pub struct Options<'a> {
     pub timeout: u64,
     pub pid_file: Option<&'a CStr>,
     /// The value of `--memory` as it was written.
-    pub memory: &'a CStr,
-    /// The value of `--net`; empty where there is none.
-    pub net: &'a CStr,
+    pub memory: Option<&'a CStr>,
+    /// The value of `--net`.
+    pub net: Option<&'a CStr>,
     pub study: Study<'a>,
 }
 
@@ -473,12 +473,12 @@ impl<'a> Options<'a> {
             is_plain: true,
             namespaces: None,
             network: Network::Default,
-            net: c"",
+            net: None,
             hostname: None,
             workdir: None,
             user: None,
             limits: [0; 3],
-            memory: c"",
+            memory: None,
             cap_add: 0,
             cap_drop: 0,
             seccomp: None,
@@ -547,14 +547,14 @@ impl<'a> Options<'a> {
     fn apply_seldom(&mut self, token: &Tokens<'a>) -> Result<(), Error<'a>> {
         match token.id {
             Id::Ns => self.namespaces = Some(parse_namespaces(token.value)?),
-            Id::Net => (self.network, self.net) = (parse_network(token)?, token.value),
+            Id::Net => (self.network, self.net) = (parse_network(token)?, Some(token.value)),
             Id::User => self.user = Some(check_user(token)?),
             Id::Hostname => self.hostname = Some(token.value),
             Id::Memory | Id::Cpus | Id::Pids => {
                 let [memory, cpus, pids] = &mut self.limits;
                 let (limit, unit) = match token.id {
                     Id::Memory => {
-                        self.memory = token.value;
+                        self.memory = Some(token.value);
                         (memory, 1)
                     }
                     Id::Cpus => (cpus, 100_000),

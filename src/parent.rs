@@ -260,7 +260,7 @@ fn prepare_network(
     pasta: &mut Option<Helper>,
 ) -> Result<(), Error<'static>> {
     if options.network == Network::Named {
-        return network::join(options.net);
+        return network::join(options.net.unwrap_or(c""));
     }
     let program = c"/usr/bin/pasta";
     step(Step::Network, || sys::exists(program).on(program))?;
@@ -483,7 +483,7 @@ fn print_out_of_memory(options: &Options) {
     }
     let mut line = Text::new();
     line.push("container killed: out of memory (limit ");
-    line.push_visible(options.memory.to_bytes()).push(")");
+    line.push_visible(options.memory.unwrap_or(c"").to_bytes()).push(")");
     say(line.end());
 }
 
