@@ -22,7 +22,7 @@ CODEGEN = -C relocation-model=static $(SMALL)
 # What the compiler does for speed at the cost of size, two kilobytes of it: functions inlined but
 # for the smallest, jump tables for a few cases, values kept in registers around a loop; and the
 # linker merges the ends of strings.
-SMALL = -C llvm-args=-inline-threshold=15 -C llvm-args=-min-jump-table-entries=8 \
+SMALL = -C llvm-args=-inline-threshold=22 -C llvm-args=-min-jump-table-entries=8 \
     -C llvm-args=-disable-machine-licm -C llvm-args=-split-spill-mode=size -C link-arg=-Wl,-O2
 # The linker that packs (examples/pack) leaves the names behind by itself.
 PACK = target/pack

@@ -165,10 +165,10 @@ fn may_have_range(uid: u32) -> Result<bool, Error<'static>> {
 fn first_where<'a>(mut lines: &'a [u8], number: usize, wanted: &[u8]) -> Option<&'a [u8]> {
     while !lines.is_empty() {
         let mut rest = take_until(&mut lines, b'\n');
-        let first = word(&mut rest);
+        let first = take_until(&mut rest, b':');
         let mut this = first;
         for _ in 0..number {
-            this = word(&mut rest);
+            this = take_until(&mut rest, b':');
         }
         if this == wanted {
             return Some(first);
