@@ -492,7 +492,7 @@ fn report(error: &Error) {
     sys::end_rehearsal(); // this is really said
     match sys::texts() {
         Ok(texts) => tell_error(error, texts),
-        Err(Errno::ENOMEM) => say(b"tinyctr: map memory: ENOMEM (Cannot allocate memory)\n"),
+        Err(Errno::ENOMEM) => say(b"tinyctr: output: ENOMEM (Cannot allocate memory)\n"),
         Err(_) => {
             let mut line = Line::<64>::new();
             line.push("tinyctr: error ").push_decimal(error.number().into());

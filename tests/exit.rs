@@ -79,6 +79,10 @@ fn with_bare_an_ignored_sigchld_is_an_error_and_no_hang() {
     let failure = fails(ignoring_sigchld(command.arg(image()).arg("true")), 125);
     assert_eq!(failure.told(), ("wait", "", "ECHILD (No child processes)"));
     assert!(failure.hint.expect("a hint").contains("SIGCHLD"));
+    // But what is known is told: that there was no command.
+    let mut command = tinyctr(["--bare"]);
+    let failure = fails(ignoring_sigchld(command.arg(image()).arg("no-such-command")), 127);
+    assert_eq!(failure.told(), ("exec", "no-such-command", "ENOENT (No such file or directory)"));
 }
 
 fn ignoring_sigchld(command: &mut Command) -> &mut Command {

@@ -14,14 +14,30 @@ use common::tracer::{
     Came, NO_PTRACE, WAITS, can_trace, go_on, killed_at, let_go, start_traced, stop_now,
 };
 use common::{
-    DEADLINE, NEEDS_ROOT, NO_NAMESPACES, can_contain, copy_of_image, image, image_has, is_alive,
-    is_root, mounts_naming, name, processes_with, require, skip, tempdir, tinyctr, token,
-    wait_until,
+    DEADLINE, NEEDS_ROOT, NO_NAMESPACES, Running, can_contain, children, copy_of_image, image,
+    image_has, is_alive, is_root, mounts_naming, name, processes_with, require, skip, tempdir,
+    tinyctr, token, wait_until,
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
+
+/// Whoever gains capabilities makes the kernel forget with whom he is to end.
+#[test]
+fn who_may_gain_rights_has_a_guard() {
+    require!(can_contain(), NO_NAMESPACES);
+    let guarded = |options: &[&str], image: &Path| {
+        let mut command = tinyctr(["-q"]);
+        let running = Running::start(command.args(options).arg(image).arg("cat"));
+        let family = children(running.pid()).len();
+        assert_eq!(running.end().code, Some(0));
+        family == 2
+    };
+    assert!(guarded(&["--new-privs"], image()));
+    assert!(guarded(&[], Path::new("/")), "where no right is given up");
+    assert_eq!(guarded(&[], image()), is_root(), "who has one id can't change it");
+}
 
 /// `tinyctr -q OPTIONS IMAGE WORDS`, in the shared image.
 fn inside(options: &[&str], words: &[&str]) -> Command {

@@ -258,7 +258,7 @@ fn without_memory_the_error_is_clear() {
     let said = ours.next().expect("8 MiB are enough to start us");
     assert_eq!(said.code, Some(125), "the first that starts: {said:?}");
     let failure = failure(&said);
-    assert_eq!(failure.step, "map memory");
+    assert_eq!(failure.step, "output");
     assert!(failure.cause.starts_with("ENOMEM ("), "{failure:?}");
 }
 
@@ -307,6 +307,21 @@ fn where_nothing_can_be_unpacked_the_error_is_a_number() {
         let line = format!("tinyctr: {error} (its words can't be unpacked here)");
         assert_eq!(said.stderr.lines().collect::<Vec<_>>(), [line]);
     }
+}
+
+/// What a signal takes is unpacked when one comes.
+#[test]
+fn where_no_memory_is_left_a_signal_ends_nobody() {
+    require!(can_contain(), NO_NAMESPACES);
+    require!(is_release(), NEEDS_RELEASE);
+    let running = Running::start(tinyctr(["-q"]).arg(image()).arg("cat"));
+    let pid = running.pid().to_string();
+    stdout(Command::new("prlimit").args(["--pid", &pid, "--as=2000000"]));
+    for signal in [Signal::SIGWINCH, Signal::SIGUSR1, Signal::SIGCONT] {
+        kill(running.pid(), signal).expect("it is ours");
+    }
+    let said = running.end();
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
 }
 
 // --- every call fails in turn --------------------------------------------------------------------

@@ -13,13 +13,13 @@ use std::process::{Command, Stdio};
 
 use common::{
     NEEDS_ROOT, NO_NAMESPACES, NO_STRACE, Running, binary, cache, can_contain, can_inject,
-    compile_static, copy, copy_of_image, fails, have, image, is_root, isolate, mounts_naming,
-    require, run, stdout, strace, tempdir, tinyctr, token, wait_until,
+    children, compile_static, copy, copy_of_image, fails, have, image, is_alive, is_root, isolate,
+    mounts_naming, require, run, stdout, strace, tempdir, tinyctr, token, wait_until,
 };
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{Pid, mkfifo};
 
 const NEEDS_IP: &str = "needs root, and ip (iproute2)";
 
@@ -193,6 +193,8 @@ fn two_words_about_the_network_that_disagree_are_refused() {
         let failure = fails(&mut tinyctr(["--net", mode, "--ns", "mnt,net", "/", "true"]), 125);
         assert_eq!(failure.told(), ("option", "--net", "--ns has a net of its own"));
     }
+    let failure = fails(&mut tinyctr(["--net=", "/", "true"]), 125);
+    assert_eq!(failure.told(), ("option", "--net=", "needs a value"));
     let failure = fails(&mut tinyctr(["--dry-run=sh", "--net=x", "/", "true"]), 125);
     assert!(failure.cause.contains("joins nothing"), "{failure:?}");
 }
@@ -492,6 +494,46 @@ fn pasta_ends_with_the_container_and_with_a_tinyctr_that_is_killed() {
         assert_eq!(said.code, Some(127), "{said:?}");
         assert_eq!(left(&wired), "", "{user}");
     }
+}
+
+/// As a service of systemd does.
+#[test]
+fn a_caller_who_ignores_sigpipe_has_a_pasta() {
+    require!(can_use_pasta(), NEEDS_PASTA);
+    let wired = Wired::new();
+    let path = image().to_str().expect("ours");
+    for (user, options) in STARTS {
+        let mut command = wired.tinyctr(user, &[options, &[path, "true"]].concat());
+        let said = run(common::ignoring(Signal::SIGPIPE, &mut command));
+        assert_eq!(said.code, Some(0), "{user}: {said:?}");
+    }
+}
+
+#[test]
+fn a_pasta_that_says_nothing_is_not_waited_for_by_the_dead() {
+    require!(is_root() && can_contain(), NEEDS_PASTA);
+    require!(Path::new("/usr/bin/pasta").exists(), NEEDS_PASTA);
+    let directory = tempdir();
+    let path = directory.path().to_str().expect("ours");
+    let script = format!(
+        "printf '#!/bin/sh\\nexec sleep 1000\\n' > {path}/mute; chmod 755 {path}/mute
+         mount --bind {path}/mute /usr/bin/pasta; exec \"$0\" -q --net=pasta \"$1\" true"
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).arg(binary()).arg(image()).stdin(Stdio::null());
+    let mut started = isolate(&mut shell, CloneFlags::CLONE_NEWNS).spawn().expect("it starts");
+    let pid = Pid::from_raw(started.id().cast_signed());
+    let family = || -> Vec<Pid> {
+        let mine = children(pid);
+        mine.iter().flat_map(|child| children(*child)).chain(mine.iter().copied()).collect()
+    };
+    let is_mute =
+        |pid: &Pid| fs::read(format!("/proc/{pid}/comm")).is_ok_and(|it| it == b"sleep\n");
+    wait_until("it runs", || family().iter().any(is_mute));
+    let family = family();
+    kill(pid, Signal::SIGKILL).expect("it is ours");
+    started.wait().expect("it is ours");
+    wait_until("all are gone", || family.iter().all(|pid| !is_alive(*pid)));
 }
 
 #[test]

@@ -995,6 +995,13 @@ fn the_status_of_an_image_that_is_nowhere_is_told_too() {
         drop(command);
         assert_eq!(events(reader), [json!({"event": "exited", "status": 125})], "{image}");
     }
+    // A directory of the host's is no standard input.
+    let mut command = tinyctr(["-q", "--status-fd=5", "/", "true"]);
+    let reader = with_status_pipe(&mut command, 5);
+    command.stdin(fs::File::open("/").expect("it is there"));
+    assert_eq!(run(&mut command).code, Some(125));
+    drop(command);
+    assert_eq!(events(reader), [json!({"event": "exited", "status": 125})]);
 }
 
 /// What can't be told, nor written, is an error with a word, and nothing is left running.

@@ -199,6 +199,42 @@ fn nonsense_in_subuid_maps_nothing() {
 }
 
 #[test]
+fn a_range_that_stands_there_twice_is_mapped_once() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(have("newuidmap"), "needs newuidmap(1) (uidmap)");
+    let ordinary = Ordinary::new();
+    ordinary.gives_range();
+    let ranges = format!("eve:200000:65536\n{USER}:200000:65536\n{USER}:250000:9\neve:400000:5\n");
+    ordinary.write("subuid", &ranges);
+    let said = stdout(&mut ordinary.tinyctr([ordinary.image(), "cat", "/proc/self/uid_map"]));
+    let own = format!("0 {USER} 1");
+    assert_eq!(maps(&said), [own.as_str(), "1 200000 65536", "65537 400000 5"]);
+}
+
+/// newuidmap(1) would refuse all of these.
+#[test]
+fn who_can_not_be_helped_has_one_id() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(have("newuidmap"), "needs newuidmap(1) (uidmap)");
+    let ordinary = Ordinary::new();
+    ordinary.gives_range();
+    let of = |before: &str, gid: u32, around: &str| {
+        let script = format!(
+            "{before} exec setpriv --reuid={USER} --regid={gid} --clear-groups {around} \
+             ./tinyctr '{}' sh -c '{LOOK}';",
+            ordinary.image()
+        );
+        maps(&stdout(&mut ordinary.after(&script, [])))
+    };
+    let one = |gid: u32| vec![format!("0 {USER} 1"), format!("0 {gid} 1")];
+    assert_eq!(of("", 777, ""), one(777), "in another group than his own");
+    let nosuid = "mount --bind /usr /usr; mount -o remount,bind,nosuid /usr;";
+    assert_eq!(of(nosuid, USER, ""), one(USER), "where set-user-ID means nothing");
+    let nested = of("", USER, "unshare --user --map-current-user");
+    assert_eq!(nested, one(USER), "in a user namespace without the range");
+}
+
+#[test]
 fn a_helper_that_fails_is_an_error_that_names_the_step() {
     require!(is_root() && can_contain(), NEEDS_ROOT);
     require!(have("newuidmap"), "needs newuidmap(1) (uidmap)");
@@ -374,6 +410,11 @@ fn in_somebody_elses_user_namespace_there_is_one_id() {
     nested.args(["--user", "--map-root-user"]).arg(binary()).stdin(Stdio::null());
     nested.args([OWN_USER, text(image()), "sh", "-c", "cat /proc/self/uid_map"]);
     assert_eq!(maps(&stdout(&mut nested)), ["0 0 1"]);
+    // Groups were given up out there.
+    let mut nested = Command::new("unshare");
+    nested.args(["--user", "--map-root-user"]).arg(binary()).stdin(Stdio::null());
+    nested.args(["-q", "-u", "0:0", text(image()), "id", "-u"]);
+    assert_eq!(stdout(&mut nested), "0\n");
 }
 
 // --- -u ------------------------------------------------------------------------------------------
@@ -498,10 +539,56 @@ fn a_link_of_the_image_does_not_lead_to_the_hosts_passwd() {
         assert_eq!(failed.told(), ("find user", "/etc/passwd", enoent));
         fs::remove_file(link).expect("it is a copy");
     }
+    // What tinyctr has open is the host's, too.
+    symlink("/proc/self/fd/0", image.join("etc/passwd")).expect("it is a copy");
+    let mut command = tinyctr(["-u", "mallory", text(&image), "true"]);
+    command.stdin(fs::File::open(&outside).expect("it was written"));
+    let failed = fails(&mut command, 125);
+    let eloop = "ELOOP (Too many symbolic links encountered)";
+    assert_eq!(failed.told(), ("find user", "/etc/passwd", eloop));
+    fs::remove_file(image.join("etc/passwd")).expect("it is a copy");
     // Inside a link is as good as a file.
     fs::write(image.join("elsewhere"), PASSWD).expect("it is a copy");
     symlink("/elsewhere", image.join("etc/passwd")).expect("it is a copy");
     assert!(who(&image, &["-u", "alice"]).starts_with("1000 1001 "));
+}
+
+#[test]
+fn who_is_a_number_needs_no_file_that_can_be_read() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let (_directory, image) = with_users();
+    for file in ["etc/passwd", "etc/group"] {
+        fs::remove_file(image.join(file)).expect("it is a copy");
+        fs::create_dir(image.join(file)).expect("it is a copy");
+    }
+    assert!(who(&image, &["-u", "5:6"]).starts_with("5 6 6"));
+    let failed = fails(&mut tinyctr(["-u", "alice", text(&image), "true"]), 125);
+    assert_eq!(failed.told(), ("find user", "/etc/passwd", "EISDIR (Is a directory)"));
+}
+
+#[test]
+fn in_a_rehearsal_the_user_is_the_images_too() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let (_directory, image) = with_users();
+    let rehearse = |user| run(&mut tinyctr(["--dry-run", "-u", user, text(&image), "true"]));
+    let said = rehearse("alice");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.stderr.contains("setuid(1000) = ?"), "{said:?}");
+    let said = rehearse("daemon"); // whom the host has
+    assert_eq!(said.code, Some(125), "{said:?}");
+}
+
+/// Where nothing else is given up: on the host's own root.
+#[test]
+fn of_a_caller_who_hands_capabilities_on_a_user_gets_none() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps=+net_raw", "--ambient-caps=+net_raw"]).arg(binary());
+    command.args(["-q", "-u", "1000", "/", "grep", "-E", "^Cap(Inh|Prm|Eff|Amb)"]);
+    command.arg("/proc/self/status").stdin(Stdio::null());
+    for line in stdout(&mut command).lines() {
+        assert!(line.ends_with("\t0000000000000000"), "{line}");
+    }
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Rehearsal {
 
     /// Opens a file of the image to read it, as `sys::open_to_read` does.
     fn open_inside(&self, path: &CStr) -> Result<usize, Errno> {
-        let file = self.find(path, libc::O_NONBLOCK)? as usize;
+        let file = self.find(path, 0)? as usize;
         let mut name = Line::<32>::new();
         let name = name.push("/proc/self/fd/").push_decimal(file as u64).push("\0").as_cstr();
         let name = name.unwrap_or(c"").as_ptr() as usize;
