@@ -7,8 +7,8 @@
 //! 2. Nothing is waited for: the parent, asleep until execve, could not help.
 //! 3. Nothing is built or formatted, and nothing panics: it was all done in the plan.
 //! 4. A failure is told through `Shared`, as a few words; the parent makes a message of it.
-//! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's. What
-//!    is meant to be both's: which step we are in (`steps::LAST`), and what is unpacked.
+//! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's.
+//!    Meant to be both's is which step we are in (`steps::LAST`), and what is unpacked.
 //!    (`--trace` does, and formats too: for study, in memory that is its own, see `sys/watch.rs`.)
 //!
 //! With `--init` the memory is a copy, since our init stays; 4 then goes over the wire.

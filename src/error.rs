@@ -74,8 +74,8 @@ refusals! {
     // What does not go together.
     SkipUnseen = packed!("needs --trace or --explain, being for study only");
     ScriptOfThat = packed!(
-        "a script is not JSON, leaves no step out, sets no limits, joins nothing, becomes nobody and \
-         attends to nothing",
+        "a script is not JSON, leaves no step out, sets no limits, joins nothing, becomes nobody \
+         and attends to nothing",
     );
     BareAlready = packed!(
         "leaves nothing for --cap-add, --cap-drop, --new-privs, --privileged or --seccomp to \
@@ -344,8 +344,8 @@ impl<'a> Error<'a> {
 fn experience_of_clone(errno: Errno) -> Option<Packed> {
     Some(match errno {
         Errno::EPERM => packed!(
-            "who is not root needs a user namespace around these (--ns user,...); a filter around us, \
-                 or a chroot, may forbid them all"
+            "who is not root needs a user namespace around these (--ns user,...); a filter around \
+                 us, or a chroot, may forbid them all"
         ),
         Errno::EINVAL => {
             packed!("this kernel lacks one of the namespaces (--ns)")

@@ -654,8 +654,8 @@ fn a_script_that_would_be_half_a_script_is_an_error() {
     let failure = fails(&mut tinyctr(["--dry-run=sh", "--trace=json:/dev/null", "/", "x"]), 125);
     assert_eq!(
         failure.cause,
-        "a script is not JSON, leaves no step out, sets no limits, joins nothing and attends to \
-         nothing"
+        "a script is not JSON, leaves no step out, sets no limits, joins nothing, becomes nobody \
+         and attends to nothing"
     );
 }
 

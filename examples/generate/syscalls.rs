@@ -210,8 +210,8 @@ pub const FACTS: &[Fact] = &[
         "openat2",
         "5.6",
         true,
-        "`ENOSYS`, or `EPERM` from a filter: openat(2), which follows a link in /proc, too; made only \
-         for `-u`, and for ranges of ids",
+        "`ENOSYS`, or `EPERM` from a filter: openat(2), which follows a link in /proc, too; made \
+         only for `-u`, and for ranges of ids",
     ),
     fact("pipe2", "pipe", "2.6.27", true, HELPER),
     fact(
@@ -237,8 +237,8 @@ pub const FACTS: &[Fact] = &[
         "getrlimit",
         "2.6.36",
         false,
-        "`EPERM`: the caller's hard limit is 0 already. Any other error fails the start; `--bare` does \
-         not make it",
+        "`EPERM`: the caller's hard limit is 0 already. Any other error fails the start; `--bare` \
+         does not make it",
     ),
     fact("read", "read", "1.0", false, "every kernel for x86_64 has it; `--bare` does without"),
     fact(

@@ -142,7 +142,7 @@ fn add(environment: &mut Environment, room: &mut &'static mut [u8], variable: &s
     }
 }
 
-/// Who is given as a number needs no file. What it would add is names, and groups: no less is sealed.
+/// Who is given as a number needs no file: what it would add is names, and groups.
 fn where_needed(read: Result<(), Errno>, needed: bool) -> Result<(), Errno> {
     if needed { read } else { Ok(()) }
 }

@@ -231,7 +231,7 @@ pub fn openat(directory: i32, path: &CStr, flags: O) -> Result<i32, Errno> {
     unsafe { enter(call) }.map(|fd| fd as i32)
 }
 
-/// `openat2(AT_FDCWD, path, {O_RDONLY|O_NONBLOCK|O_NOCTTY|O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS}, 24)`,
+/// `openat2(AT_FDCWD, path, {O_RDONLY|O_NONBLOCK|O_NOCTTY|O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS})`,
 /// [openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html), since Linux 5.6, else
 /// `openat`: a file that somebody else made. It may be a FIFO or a terminal, which is not waited
 /// for, and does not become ours; and a link in /proc, to what we or another has open, is none of
