@@ -188,6 +188,16 @@ fn an_ordinary_user_is_told_whose_network_namespaces_he_may_join() {
 }
 
 #[test]
+fn a_network_of_its_own_is_explained() {
+    require!(can_contain(), NO_NAMESPACES);
+    for (options, is_told) in [(&["--net=none"][..], true), (&[], false)] {
+        let said = run(tinyctr(["-q", "--explain"]).args(options).arg(image()).arg("true"));
+        assert_eq!(said.stderr.contains("# now: net:["), is_told, "{}", said.stderr);
+        assert_eq!(said.stderr.contains("SIOCSIFFLAGS"), is_told, "the loopback is raised");
+    }
+}
+
+#[test]
 fn two_words_about_the_network_that_disagree_are_refused() {
     for mode in ["host", "some-name", "/some/path"] {
         let failure = fails(&mut tinyctr(["--net", mode, "--ns", "mnt,net", "/", "true"]), 125);

@@ -211,6 +211,19 @@ fn a_range_that_stands_there_twice_is_mapped_once() {
     assert_eq!(maps(&said), [own.as_str(), "1 200000 65536", "65537 400000 5"]);
 }
 
+#[test]
+fn who_maps_a_range_and_what_is_mapped_is_explained() {
+    require!(is_root() && can_contain(), NEEDS_ROOT);
+    require!(have("newuidmap"), "needs newuidmap(1) (uidmap)");
+    let ordinary = Ordinary::new();
+    ordinary.gives_range();
+    let said = run(&mut ordinary.tinyctr(["-q", "--explain", ordinary.image(), "true"]));
+    let maps = format!("# now: uid_map is 0 {USER} 1, 1 200000 65536\n");
+    for told in [maps.as_str(), "\nhelper   execve(\"/usr/bin/newgidmap\", [", "# now: CapEff: "] {
+        assert!(said.stderr.contains(told), "{told}: {}", said.stderr);
+    }
+}
+
 /// newuidmap(1) would refuse all of these.
 #[test]
 fn who_can_not_be_helped_has_one_id() {
