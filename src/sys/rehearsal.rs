@@ -80,6 +80,7 @@ impl Rehearsal {
                 Ok(0)
             }
             (Sysno::mount, _) => can_cover(path(second)),
+            (Sysno::move_mount, _) if call.registers[4] == 0 => is_place(length, call.registers[3]),
             (Sysno::move_mount, _) => exists(length, call.registers[3]),
             (Sysno::prctl, Door::Shut) if first == libc::PR_CAPBSET_DROP as usize => {
                 is_known(second)
@@ -198,6 +199,18 @@ fn can_cover(target: &CStr) -> Result<usize, Errno> {
         return Ok(0);
     }
     exists(AT_FDCWD as usize, target.as_ptr() as usize)
+}
+
+/// A directory takes a directory, and a link is none (do_move_mount in fs/namespace.c).
+fn is_place(directory: usize, path: usize) -> Result<usize, Errno> {
+    let flags = (O::PATH | O::NOFOLLOW | O::DIRECTORY | O::CLOEXEC).bits() as usize;
+    // SAFETY: the kernel copies the path.
+    match unsafe { raw(Sysno::openat, [directory, path, flags]) } {
+        Ok(fd) => close(fd as i32),
+        Err(Errno::ENOTDIR | Errno::ELOOP) => return Err(Errno::EINVAL),
+        Err(errno) => return Err(errno),
+    }
+    Ok(0)
 }
 
 fn exists(directory: usize, path: usize) -> Result<usize, Errno> {
