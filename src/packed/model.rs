@@ -17,7 +17,7 @@ type Opinion = i32;
 
 /// The opinions on four bits that follow each other are neighbours, all that may come of them: a
 /// line of the cache. Its place is a hash. Two that meet there spoil each other: with a quarter of
-/// the places, what is packed would take 800 bytes more.
+/// the places, what is packed would take 1,300 bytes more.
 const SLOTS: u32 = 20;
 const LINE: usize = 16;
 pub type Opinions = [Opinion; 1 << SLOTS];
@@ -26,7 +26,7 @@ pub type Opinions = [Opinion; 1 << SLOTS];
 pub const TEXT: u32 = 7;
 pub const CODE: u32 = 8;
 
-/// What an opinion is on the next bit after: a context. See `contexts`.
+/// After what there are opinions on the next bit: see `in_text` and `in_code`.
 const CONTEXTS: usize = 6;
 
 const COUNT: u32 = 6;
