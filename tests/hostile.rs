@@ -14,8 +14,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{
-    NEEDS_ROOT, NO_NAMESPACES, Said, binary, can_contain, compile_with, copy, copy_of_image,
-    is_root, require, run, stdout, tinyctr, write_program,
+    NEEDS_ROOT, Said, binary, can_contain, compile_with, copy, is_root, require, run, stdout,
+    tinyctr, write_program,
 };
 use host::{Host, SECRET, Verdict};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -519,23 +519,4 @@ fn no_descriptor_of_any_kind_gets_inside() {
     };
     assert_eq!(try_it(&[]), Verdict::Held);
     assert_eq!(try_it(&["--trace=/dev/null", "--skip", "close"]), Verdict::Open);
-}
-
-#[test]
-fn a_rehearsal_finds_a_link_in_the_place_of_a_directory_too() {
-    require!(can_contain(), NO_NAMESPACES);
-    for name in ["dev", "proc", "sys"] {
-        let (_directory, image) = copy_of_image("rehearsed");
-        if image.join(name).exists() {
-            fs::remove_dir_all(image.join(name)).expect("it is a copy");
-        }
-        symlink("/etc", image.join(name)).expect("it is a copy");
-        let start = |options: &[&str]| {
-            let said = run(tinyctr(["-q"]).args(options).arg(&image).arg("true"));
-            assert_eq!(said.code, Some(125), "{name}: {said:?}");
-            let error = said.stderr.lines().find(|line| line.starts_with("tinyctr: "));
-            error.expect("it is told").to_owned()
-        };
-        assert_eq!(start(&["--dry-run"]), start(&[]));
-    }
 }

@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -570,6 +571,25 @@ fn state_of_host(image: &Path) -> [String; 4] {
         find(&["/sys/fs/cgroup", "-type", "d", "-name", "*tinyctr*"]),
         find(&[image, "-printf", "%p %m %u %s %T@\n"]),
     ]
+}
+
+#[test]
+fn a_rehearsal_finds_a_link_in_the_place_of_a_directory_too() {
+    require!(can_contain(), NO_NAMESPACES);
+    for name in ["dev", "proc", "sys"] {
+        let (_directory, image) = common::copy_of_image("rehearsed");
+        if image.join(name).exists() {
+            fs::remove_dir_all(image.join(name)).expect("it is a copy");
+        }
+        symlink("/etc", image.join(name)).expect("it is a copy");
+        let start = |options: &[&str]| {
+            let said = run(tinyctr(["-q"]).args(options).arg(&image).arg("true"));
+            assert_eq!(said.code, Some(125), "{name}: {said:?}");
+            let error = said.stderr.lines().find(|line| line.starts_with("tinyctr: "));
+            error.expect("it is told").to_owned()
+        };
+        assert_eq!(start(&["--dry-run"]), start(&[]));
+    }
 }
 
 #[test]
