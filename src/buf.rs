@@ -1,4 +1,5 @@
-//! Level 1. Strings of fixed capacity: there is no allocator to grow one.
+//! Level 1. Strings of fixed capacity: there is no allocator to grow one. And what is looked for in
+//! bytes.
 
 use core::ffi::CStr;
 use core::ops::{Deref, DerefMut};
@@ -176,6 +177,24 @@ impl Buffer {
     pub fn as_cstr(&self) -> Option<&CStr> {
         until_nul(self.as_bytes())
     }
+}
+
+// --- of any bytes -------------------------------------------------------------------------------
+
+/// `bytes.contains(&byte)` without its haste, which is long.
+#[inline(never)]
+#[expect(clippy::manual_contains, reason = "it is what this is for")]
+pub fn has(bytes: &[u8], byte: u8) -> bool {
+    bytes.iter().any(|it| *it == byte)
+}
+
+/// Takes what stands before the separator, or all that is left.
+#[inline(never)]
+pub fn take_until<'a>(rest: &mut &'a [u8], separator: u8) -> &'a [u8] {
+    let end = rest.iter().position(|&byte| byte == separator).unwrap_or(rest.len());
+    let (word, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
+    *rest = after.get(1..).unwrap_or(b"");
+    word
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{ThinCStr, has, tail, take_until};
-use crate::buf::Line;
+use crate::arch::{ThinCStr, tail};
+use crate::buf::{Line, has, take_until};
 use crate::error::{Error, On};
 use crate::flags::{Clone, O};
 use crate::sys;

@@ -8,8 +8,8 @@
 //! 3. Nothing is built or formatted, and nothing panics: it was all done in the plan.
 //! 4. A failure is told through `Shared`, as a few words; the parent makes a message of it.
 //! 5. Until execve, writing to any memory but our own stack and `Shared` writes to the parent's.
-//!    Meant to be both's is which step we are in (`steps::LAST`), and what is unpacked.
 //!    (`--trace` does, and formats too: for study, in memory that is its own, see `sys/watch.rs`.)
+//!    It is meant so where both are in the same step (`steps::LAST`), and have the same unpacked.
 //!
 //! With `--init` the memory is a copy, since our init stays; 4 then goes over the wire.
 

@@ -8,8 +8,8 @@ use core::ffi::CStr;
 use core::mem::size_of;
 use syscalls::Errno;
 
-use crate::arch::{ThinCStr, has};
-use crate::buf::Buffer;
+use crate::arch::ThinCStr;
+use crate::buf::{Buffer, has};
 use crate::errno::push_errno;
 use crate::packed::{Packed, Text, Texts, packed};
 use crate::steps::Step;
@@ -129,10 +129,8 @@ refusals! {
     NoSuchGroup = packed!("not in the image's /etc/group");
     TooManyGroups = packed!("in more than 128 groups");
     // What others did for us.
-    HelperFailed = packed!(
-        "it failed",
-        "what it said stands above; newuidmap and newgidmap have to be set-user-ID",
-    );
+    MapperFailed = packed!("it failed", "what it said stands above; it has to be set-user-ID");
+    PastaFailed = packed!("it failed", "what it said stands above");
     // A mistake of ours.
     PlanOutgrown = packed!("the plan outgrew its measure");
 }

@@ -168,7 +168,9 @@ impl Job<'_> {
         if step(self.step, || self.attempt(pid, asked, kept).on(self.object))? {
             return Ok(());
         }
-        Err(Error::refused(self.step, self.object, Refusal::HelperFailed))
+        let is_mapper = self.step == Step::MapIds;
+        let why = if is_mapper { Refusal::MapperFailed } else { Refusal::PastaFailed };
+        Err(Error::refused(self.step, self.object, why))
     }
 
     /// False where a program ran, and failed.

@@ -7,8 +7,8 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, has, take_until};
-use crate::buf::{Buffer, Line};
+use crate::arch::Process;
+use crate::buf::{Buffer, Line, has, take_until};
 use crate::error::{Error, On, Refusal};
 use crate::steps::Step;
 use crate::sys::{self, step};

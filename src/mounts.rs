@@ -38,7 +38,7 @@ pub struct Mounts {
 impl Mounts {
     /// Whether parts of `/proc` become read-only while it is so as a whole, from the beginning:
     /// where nobody else has it, its file system too.
-    fn are_bound_from_ours(&self) -> bool {
+    fn proc_begins_read_only(&self) -> bool {
         self.masked && self.own_pid && !sys::skips(Step::Proc) && !sys::skips(Step::Mask)
     }
 }
@@ -206,8 +206,8 @@ fn make_device(device: &Device, borrowed: bool) -> Result<(), Errno> {
 
 /// `/proc`: what ps reads, the processes of this PID namespace.
 pub fn make_proc(mounts: &Mounts) -> Result<(), Error<'static>> {
-    // Until `mask` is done with it.
-    let flags = if mounts.are_bound_from_ours() { INERT | Ms::RDONLY } else { INERT };
+    // Until `mask` has bound parts of it.
+    let flags = if mounts.proc_begins_read_only() { INERT | Ms::RDONLY } else { INERT };
     skippable(Step::Proc, || sys::mount_new(c"proc", PROC, flags).on(PROC))
 }
 
@@ -295,7 +295,7 @@ pub fn mask(mounts: &Mounts) -> Result<(), Error<'static>> {
         }
         // A bind has the flags of the mount that it is made from: so that one is read-only for as
         // long as this takes.
-        let ours = mounts.are_bound_from_ours();
+        let ours = mounts.proc_begins_read_only();
         if !ours {
             sys::mount_flags(PROC, INERT | Ms::RDONLY).on(PROC)?;
         }
@@ -303,7 +303,7 @@ pub fn mask(mounts: &Mounts) -> Result<(), Error<'static>> {
             let path = path.to_cstr();
             where_there(sys::mount_bind(path, path, Ms::empty())).on(path)?;
         }
-        if ours { sys::mount_again(PROC, INERT) } else { sys::mount_flags(PROC, INERT) }.on(PROC)
+        if ours { sys::remount(PROC, INERT) } else { sys::mount_flags(PROC, INERT) }.on(PROC)
     })
 }
 

@@ -3,8 +3,8 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{ThinCStr, has};
-use crate::buf::Line;
+use crate::arch::ThinCStr;
+use crate::buf::{Line, has};
 use crate::error::{Error, On};
 use crate::flags::{Clone, MountAttr, Ms, O};
 use crate::steps::Step;

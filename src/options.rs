@@ -7,8 +7,8 @@
 
 use core::ffi::CStr;
 
-use crate::arch::{Strings, ThinCStr, tail, take_until};
-use crate::buf::Buffer;
+use crate::arch::{Strings, ThinCStr, tail};
+use crate::buf::{Buffer, take_until};
 use crate::caps;
 use crate::error::{Error, Refusal};
 use crate::flags::{Clone, signal_number};

@@ -5,7 +5,8 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::{Process, Strings, ThinCStr, has, take_until, until_nul, value_of};
+use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
+use crate::buf::{has, take_until};
 use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
 use crate::flags::{Clone, Map};
@@ -39,7 +40,7 @@ pub enum Root<'a> {
     ChrootOnly(&'a CStr),
 }
 
-/// Everything that the child does, in the order in which it does it.
+/// Everything that the child does.
 #[repr(C)] // what is asked for most comes first, where it takes less code to get at
 pub struct Plan<'a> {
     pub namespaces: Clone,
@@ -48,7 +49,7 @@ pub struct Plan<'a> {
     pub init: bool,
     /// Raise it, in a network namespace of our own.
     pub loopback: bool,
-    /// The command may change its ids, and the kernel would then forget our death.
+    /// The command may change its ids or gain rights, and the kernel would then forget our death.
     pub guarded: bool,
     /// To our parent. Not with `--bare`, which outlives it.
     pub wire: Option<Wire>,
@@ -482,8 +483,8 @@ impl Search {
         Search { command, path: path.unwrap_or(default).to_bytes() }
     }
 
-    /// Of what the candidates are made; an empty directory is the working directory.
-    fn directories(&self) -> usize {
+    /// One for each directory of the path; an empty one is the working directory.
+    fn candidates(&self) -> usize {
         self.path.iter().filter(|byte| **byte == b':').count() + 1
     }
 
@@ -496,7 +497,7 @@ impl Search {
     fn size(&self) -> usize {
         let Some(command) = self.needs_path() else { return 0 };
         let each = size_of::<Option<ThinCStr>>() + "/".len() + command.len() + 1;
-        self.path.len() + self.directories() * each
+        self.path.len() + self.candidates() * each
     }
 
     fn programs(&self, options: &Options<'static>, arena: &mut Arena) -> Option<Strings<'static>> {
@@ -504,7 +505,7 @@ impl Search {
             // The path as it is, which is where the arguments begin.
             return Some(options.command.get(..1).unwrap_or(SHELLS));
         };
-        let programs = arena.strings(self.directories())?;
+        let programs = arena.strings(self.candidates())?;
         let mut path = self.path;
         for slot in programs.iter_mut() {
             *slot = Some(join(take_until(&mut path, b':'), command, arena)?);

@@ -7,8 +7,7 @@
 
 use syscalls::Sysno;
 
-use crate::arch::has;
-use crate::buf::{Buffer, Line, copied};
+use crate::buf::{Buffer, Line, copied, has};
 use crate::flags::{Clone, Ms};
 use crate::packed;
 use crate::trace::{self, Call};

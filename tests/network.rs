@@ -568,6 +568,7 @@ fn where_pasta_fails_the_command_does_not_run() {
     let said = run(command.arg(image()).args(["echo", "it ran"]).stdin(Stdio::null()));
     assert_eq!((said.code, said.stdout.as_str()), (Some(125), ""), "{said:?}");
     assert!(said.stderr.contains("\ntinyctr: network: pasta: it failed\n"), "{said:?}");
+    assert!(!said.stderr.contains("set-user-ID"), "which pasta is not: {said:?}");
     assert!(said.stderr.starts_with("No external routable interface"), "its own words: {said:?}");
     assert_eq!(run(Command::new("ip").args(["netns", "pids", &host.0])).stdout, "");
 }

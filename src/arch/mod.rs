@@ -138,22 +138,6 @@ pub fn tail(string: &CStr, start: usize) -> &CStr {
     unsafe { CStr::from_ptr(rest.as_ptr().cast()) }
 }
 
-/// `bytes.contains(&byte)` without its haste, which is long.
-#[inline(never)]
-#[expect(clippy::manual_contains, reason = "it is what this is for")]
-pub fn has(bytes: &[u8], byte: u8) -> bool {
-    bytes.iter().any(|it| *it == byte)
-}
-
-/// Takes what stands before the separator, or all that is left.
-#[inline(never)]
-pub fn take_until<'a>(rest: &mut &'a [u8], separator: u8) -> &'a [u8] {
-    let end = rest.iter().position(|&byte| byte == separator).unwrap_or(rest.len());
-    let (word, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
-    *rest = after.get(1..).unwrap_or(b"");
-    word
-}
-
 /// The C string that `bytes` begins with; `None` where no NUL ends it.
 #[inline(never)]
 pub fn until_nul(bytes: &[u8]) -> Option<&CStr> {

@@ -5,8 +5,7 @@
 use core::ffi::CStr;
 use syscalls::Errno;
 
-use crate::arch::take_until;
-use crate::buf::Line;
+use crate::buf::{Line, take_until};
 use crate::sys;
 
 /// A longer line is an error: to overlook it could be to overlook a group. Its entry is some 400

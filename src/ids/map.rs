@@ -6,8 +6,8 @@ use core::ffi::CStr;
 use syscalls::Errno;
 
 use super::lines::{each_line, number, word};
-use crate::arch::{Process, take_until};
-use crate::buf::{Buffer, Line};
+use crate::arch::Process;
+use crate::buf::{Buffer, Line, take_until};
 use crate::error::{Error, On};
 use crate::flags::{Ms, O};
 use crate::sys;

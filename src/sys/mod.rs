@@ -426,7 +426,7 @@ pub fn mount_flags(target: &CStr, flags: Ms) -> Result<(), Errno> {
 /// `mount("none", target, NULL, MS_REMOUNT | flags, NULL)`,
 /// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html): other flags for a file system,
 /// and for this mount of it.
-pub fn mount_again(target: &CStr, flags: Ms) -> Result<(), Errno> {
+pub fn remount(target: &CStr, flags: Ms) -> Result<(), Errno> {
     mount(c"none", target, None, Ms::REMOUNT | flags, None)
 }
 
