@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -21,6 +22,7 @@ use common::{
 };
 use nix::pty::openpty;
 use nix::sched::CloneFlags;
+use nix::unistd::setsid;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -203,6 +205,9 @@ fn run_on_a_terminal(script: &str) -> String {
     bash.current_dir(ROOT).stdin(Stdio::null()).stdout(output()).stderr(output());
     bash.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     isolate(&mut bash, CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWNS);
+    // Without the terminal of whoever tests: ps(1) would tell of it.
+    // SAFETY: a system call, nothing else.
+    unsafe { bash.pre_exec(|| Ok(setsid().map(drop)?)) };
     let mut child = bash.spawn().expect("bash starts");
     drop(bash); // and with it our copies of the slave's descriptor
     drop(slave);
