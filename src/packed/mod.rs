@@ -12,8 +12,8 @@ pub mod model;
 #[cfg(test)]
 mod pack;
 
-pub use model::Opinions;
 use model::PART;
+pub use model::{Chances, Opinions};
 
 /// Where the texts begin; the first is that of the errnos. (build.rs writes it, and the two below.)
 const STARTS: &[u16] = &include!(concat!(env!("OUT_DIR"), "/texts.starts"));
@@ -85,9 +85,9 @@ pub struct Texts([u8; PLAIN.len()]);
 
 impl Texts {
     /// Takes some milliseconds: not for the child, and not for a run of which nothing is to be
-    /// said. `opinions` are all 0, and of no use afterwards.
-    pub fn unpack(&mut self, opinions: &mut Opinions) {
-        model::unpack(PACKED, &mut self.0, model::TEXT, opinions);
+    /// said. The opinions are all 0, and of no use afterwards.
+    pub fn unpack(&mut self, desk: (&mut Opinions, &mut Chances)) {
+        model::unpack(PACKED, &mut self.0, model::TEXT, desk);
     }
 
     /// The text, or the first of its parts.
@@ -139,13 +139,9 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    fn opinions() -> Box<Opinions> {
-        vec![0; size_of::<Opinions>() / 4].try_into().expect("so many")
-    }
-
     fn texts() -> Texts {
         let mut texts = Texts([0; _]);
-        texts.unpack(&mut opinions());
+        texts.unpack((&mut pack::opinions(), &mut [0; _]));
         texts
     }
 
@@ -174,7 +170,7 @@ mod tests {
     /// What `Texts::unpack` does, with bytes of another's.
     fn unpacked(packed: &[u8], length: usize, bits: u32) -> Vec<u8> {
         let mut text = vec![0; length];
-        model::unpack(packed, &mut text, bits, &mut opinions());
+        model::unpack(packed, &mut text, bits, (&mut pack::opinions(), &mut [0; _]));
         text
     }
 

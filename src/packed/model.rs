@@ -18,9 +18,15 @@ type Opinion = i32;
 /// The opinions on four bits that follow each other are neighbours, all that may come of them: a
 /// line of the cache. Its place is a hash. Two that meet there spoil each other: with a quarter of
 /// the places, what is packed would take 1,300 bytes more.
-const SLOTS: u32 = 20;
-const LINE: usize = 16;
-pub type Opinions = [Opinion; 1 << SLOTS];
+pub type Opinions = [[Opinion; 16]; 1 << u16::BITS];
+
+/// The chances, by the upper bits of the odds' logarithm, for odds that are not below 1. `walk`
+/// fills it in: that is sooner done than to work out each chance when it is asked for.
+pub type Chances = [u16; 1 << (ODDS - STEP)];
+
+/// Of more bits than that is what is certain; and so many make no difference.
+const ODDS: u32 = 20;
+const STEP: u32 = 8;
 
 /// What is packed, by how many bits a character has.
 pub const TEXT: u32 = 7;
@@ -28,6 +34,9 @@ pub const CODE: u32 = 8;
 
 /// After what there are opinions on the next bit: see `in_text` and `in_code`.
 const CONTEXTS: usize = 6;
+
+/// No chance is less.
+const LEAST: u32 = 24;
 
 const COUNT: u32 = 6;
 const SURE: i32 = 50;
@@ -41,9 +50,12 @@ const SPREAD_BITS: u32 = 0x2f0b_4c47;
 pub fn walk(
     text: &mut [u8],
     bits: u32,
-    opinions: &mut Opinions,
+    (opinions, chances): (&mut Opinions, &mut Chances),
     mut code: impl FnMut(u32, bool) -> bool,
 ) {
+    for (chance, odds) in chances.iter_mut().zip((1 << (STEP - 1)..).step_by(1 << STEP)) {
+        *chance = chance_of(odds);
+    }
     // How much is learned from one bit: less and less. (Division is slow.)
     let mut rates = [0; 1 << COUNT];
     for (rate, count) in rates.iter_mut().zip(8..) {
@@ -61,16 +73,19 @@ pub fn walk(
             if begun == 1 || left == 3 {
                 for (line, context) in lines.iter_mut().zip(&contexts) {
                     let mixed = (context ^ begun.wrapping_mul(SPREAD_BITS)).wrapping_mul(SPREAD);
-                    *line = (mixed >> (u32::BITS - SLOTS)) as usize / LINE * LINE;
+                    *line = (mixed >> u16::BITS) as u16;
                 }
                 node = 1;
             }
-            let opinion = |line: &usize| opinions.get(line + node).unwrap_or(&0) >> COUNT;
-            let chance = chance(lines.iter().map(opinion).sum());
+            let opinion = |line: &u16| opinions[usize::from(*line)][node & 15] >> COUNT;
+            let odds: i32 = lines.iter().map(opinion).sum();
+            let step = (odds.unsigned_abs() >> STEP) as usize;
+            let likely = chances.get(step).map_or(65_536 - LEAST, |chance| u32::from(*chance));
+            let chance = if odds < 0 { 65_536 - likely } else { likely };
             let bit = i32::from(code(chance, *byte >> left & 1 != 0));
             let surprise = (bit << 16) - chance as i32;
             for line in &lines {
-                let Some(opinion) = opinions.get_mut(line + node) else { continue };
+                let opinion = &mut opinions[usize::from(*line)][node & 15];
                 let count = *opinion & ((1 << COUNT) - 1);
                 let lesson = (surprise * rates[count as usize]) >> 12;
                 *opinion += (lesson << (COUNT + 1)) + i32::from(count < SURE);
@@ -101,14 +116,13 @@ fn in_code(last: u32, place: &Place) -> [u32; CONTEXTS] {
 }
 
 /// Of odds' logarithm, 65,536 for 1: 1 / (1 + e^-odds), with (1 - odds/16)^16 for the power.
-#[inline(never)]
-fn chance(odds: i32) -> u32 {
-    let mut power = (65_535 - (odds.abs() >> 4)).max(0) as u32;
+fn chance_of(odds: u32) -> u16 {
+    let mut power = 65_535_u32.saturating_sub(odds >> 4);
     for _ in 0..4 {
         power = (power * power) >> 16;
     }
-    let less = ((power << 16) / (power + 65_536)).max(24);
-    if odds < 0 { less } else { 65_536 - less }
+    let less = ((power << 16) / (power + 65_536)).max(LEAST);
+    (65_536 - less) as u16
 }
 
 /// What of a range stands for a 1.
@@ -118,10 +132,10 @@ pub const fn share(range: u32, chance: u32) -> u32 {
 
 /// Fills `text` with what was packed.
 #[allow(dead_code, reason = "build.rs only packs")]
-pub fn unpack(packed: &[u8], text: &mut [u8], bits: u32, opinions: &mut Opinions) {
+pub fn unpack(packed: &[u8], text: &mut [u8], bits: u32, desk: (&mut Opinions, &mut Chances)) {
     let mut packed = packed.iter();
     let (mut range, mut value) = (0_u32, 0_u32);
-    walk(text, bits, opinions, |chance, _| {
+    walk(text, bits, desk, |chance, _| {
         while range < 1 << 24 {
             range = range << 8 | 0xff; // all four bytes come in the first time
             value = value << 8 | u32::from(packed.next().copied().unwrap_or(0));

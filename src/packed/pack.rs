@@ -6,9 +6,7 @@ use super::model::{Opinions, share, walk};
 pub fn pack(text: &[u8], bits: u32) -> Vec<u8> {
     let mut packed = Vec::new();
     let (mut low, mut range) = (0_u32, u32::MAX);
-    let zeros = vec![0; size_of::<Opinions>() / 4]; // not by way of the stack
-    let mut opinions: Box<Opinions> = zeros.try_into().expect("so many");
-    walk(&mut text.to_vec(), bits, &mut opinions, |chance, is_one| {
+    walk(&mut text.to_vec(), bits, (&mut opinions(), &mut [0; _]), |chance, is_one| {
         while range < 1 << 24 {
             packed.push((low >> 24) as u8);
             (low, range) = (low << 8, range << 8 | 0xff);
@@ -27,6 +25,12 @@ pub fn pack(text: &[u8], bits: u32) -> Vec<u8> {
     });
     packed.extend(low.to_be_bytes());
     packed
+}
+
+/// None yet; and not by way of the stack.
+pub fn opinions() -> Box<Opinions> {
+    let zeros = vec![[0; 16]; size_of::<Opinions>() / size_of::<[i32; 16]>()];
+    zeros.try_into().expect("so many")
 }
 
 /// One more, to the number that these bytes are.

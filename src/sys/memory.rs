@@ -17,7 +17,7 @@ use super::{NULL, act, call, enter, raw, watch};
 use crate::arch::{self, ThinCStr};
 use crate::flags::{Map, Prot};
 use crate::packed::code::turn_calls;
-use crate::packed::{Opinions, Texts, model};
+use crate::packed::{Chances, Opinions, Texts, model};
 use crate::seccomp::Program;
 
 /// Pages are made when they are touched, so this is the limit, not the cost.
@@ -140,13 +140,13 @@ fn map(place: usize, length: usize, sharing: Map) -> Result<usize, Errno> {
 }
 
 /// What unpacking takes, and what it gives.
-type Workshop = (Texts, Opinions);
+type Workshop = (Opinions, Chances, Texts);
 
 /// The texts, for who has something to say; and all code that was packed, for that is what says it.
 pub fn texts() -> Result<&'static Texts, Errno> {
-    let (texts, opinions) = unpack(SPEAKING)?;
-    opinions.fill(0);
-    texts.unpack(opinions);
+    let (opinions, chances, texts) = unpack(SPEAKING)?;
+    opinions.fill([0; _]);
+    texts.unpack((opinions, chances));
     Ok(texts)
 }
 
@@ -189,7 +189,7 @@ static UNPACKED: AtomicUsize = AtomicUsize::new(0);
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
 fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
     let workshop = map(NULL, size_of::<Workshop>(), Map::PRIVATE | Map::POPULATE)? as *mut Workshop;
-    // SAFETY: fresh memory, aligned to a page, ours alone; both are arrays of numbers, for which
+    // SAFETY: fresh memory, aligned to a page, ours alone; all are arrays of numbers, for which
     // zero will do.
     let workshop = unsafe { &mut *workshop };
     let length = PACKED.lengths.get(parts).map_or(0, number);
@@ -206,7 +206,8 @@ fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
     map(start, length, Map::PRIVATE | Map::FIXED)?;
     // SAFETY: fresh memory of that length, ours alone.
     let code = unsafe { slice::from_raw_parts_mut(start as *mut u8, length) };
-    model::unpack(packed, code, model::CODE, &mut workshop.1);
+    let (opinions, chances, _) = workshop;
+    model::unpack(packed, code, model::CODE, (opinions, chances));
     turn_calls(code, start, false);
     let run = Prot::READ | Prot::EXEC;
     let call = call!(Open, mprotect, Address(start), Unsigned(length), Prot(run));
