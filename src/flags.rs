@@ -197,7 +197,6 @@ flags! {
         FIXED = libc::MAP_FIXED,
         ANONYMOUS = libc::MAP_ANONYMOUS,
         NORESERVE = libc::MAP_NORESERVE,
-        POPULATE = libc::MAP_POPULATE,
     }
 }
 

@@ -142,6 +142,10 @@ fn map(place: usize, length: usize, sharing: Map) -> Result<usize, Errno> {
 /// What unpacking takes, and what it gives.
 type Workshop = (Opinions, Chances, Texts);
 
+/// Where a huge page may begin, and the kernel puts nothing by itself. (Left to it, only what is as
+/// long as some of them lies well for them.)
+const HUGE_PLACE: usize = 1 << 30;
+
 /// The texts, for who has something to say; and all code that was packed, for that is what says it.
 pub fn texts() -> Result<&'static Texts, Errno> {
     let (opinions, chances, texts) = unpack(SPEAKING)?;
@@ -188,7 +192,13 @@ static UNPACKED: AtomicUsize = AtomicUsize::new(0);
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
 fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
-    let workshop = map(NULL, size_of::<Workshop>(), Map::PRIVATE | Map::POPULATE)? as *mut Workshop;
+    let length = size_of::<Workshop>();
+    let workshop = map(HUGE_PLACE, length, Map::PRIVATE)?;
+    let huge = libc::MADV_HUGEPAGE as u32;
+    let advice = call!(Open, madvise, Address(workshop), Unsigned(length), Named(huge));
+    // SAFETY: advice about the size of pages: no byte changes.
+    let _slower_without = unsafe { enter(advice) };
+    let workshop = workshop as *mut Workshop;
     // SAFETY: fresh memory, aligned to a page, ours alone; all are arrays of numbers, for which
     // zero will do.
     let workshop = unsafe { &mut *workshop };
