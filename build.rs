@@ -31,8 +31,9 @@ const DISCARD: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INS
 
 /// What a plain run does without, by its path in the crate: rooms, and functions of other rooms.
 /// The linker puts it into a section of its own, which examples/pack packs.
-const SELDOM: [&str; 68] = [
+const SELDOM: [&str; 70] = [
     "buf::Buffer::push_visible",
+    "caps",
     "cgroup",
     "child::be_init",
     "child::command",
@@ -61,6 +62,7 @@ const SELDOM: [&str; 68] = [
     "parent::run_as_asked",
     "parent::run_limited",
     "parent::tell",
+    "plan::look_for",
     "plan::terminal",
     "relay",
     "signals::awaited",
@@ -103,8 +105,7 @@ const SELDOM: [&str; 68] = [
 ];
 
 /// The same, of what fewer runs need. It stands behind, so that the others unpack less.
-const RARE: [&str; 36] = [
-    "caps",
+const RARE: [&str; 34] = [
     "child::become_user",
     "child::find_user",
     "descriptors::close_listed",
@@ -122,7 +123,6 @@ const RARE: [&str; 36] = [
     "parent::prepare_network",
     "plan::Plan::identify",
     "plan::Plan::map_range",
-    "plan::look_for",
     "root::Tree::enter_otherwise",
     "root::Tree::place_otherwise",
     "root::attach",

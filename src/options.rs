@@ -657,7 +657,7 @@ impl<'a> Options<'a> {
 
 /// What takes more than what is unpacked for most options.
 fn is_rare(id: Id) -> bool {
-    matches!(id, Id::Ns | Id::Net | Id::User | Id::CapAdd | Id::CapDrop | Id::StatusFd)
+    matches!(id, Id::Ns | Id::Net | Id::User | Id::StatusFd)
 }
 
 fn parse_network<'a>(token: &Tokens<'a>) -> Result<Network, Error<'a>> {
