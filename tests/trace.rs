@@ -201,9 +201,10 @@ fn from_strace(text: &str) -> Vec<Call> {
 /// to say.
 fn without_unpacking(mut calls: Vec<Call>) -> Vec<Call> {
     if let Some(end) = calls.iter().position(|call| call.text.starts_with("munmap(")) {
-        let workshop = calls[..end].iter().rposition(|call| call.text.starts_with("mmap(NULL, "));
+        let is_huge = |call: &Call| call.text.contains("MADV_HUGEPAGE");
+        let advice = calls[..end].iter().rposition(is_huge).expect("it was made before");
         calls.remove(end);
-        calls.remove(workshop.expect("it was made before"));
+        calls.drain(advice - 1..=advice);
     }
     calls.retain(|call| !call.text.contains("MAP_FIXED") && !call.text.contains("PROT_EXEC"));
     calls

@@ -143,7 +143,7 @@ pub const FACTS: &[Fact] = &[
         "2.4",
         true,
         "a kernel may be built without it (3.18, `CONFIG_ADVISE_SYSCALLS`): its answer is not \
-         looked at, and more of the waiting tinyctr stays in memory",
+         looked at, unpacking takes longer, and more of the waiting tinyctr stays in memory",
     ),
     fact(
         "memfd_create",
