@@ -19,7 +19,7 @@ use syscalls::Errno;
 
 use crate::arch::ThinCStr;
 use crate::error::{Error, On};
-use crate::flags::{Clone, Map, Ms};
+use crate::flags::{Clone, Ms};
 use crate::helper::Helper;
 use crate::ids::{Identity, User};
 use crate::mounts::{self, Mounts};
@@ -152,7 +152,7 @@ fn become_command<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infall
 #[inline(never)] // packed
 fn be_init<'a>(plan: &Plan<'a>, shared: &Shared<'_, 'a>) -> Result<Infallible, Error<'a>> {
     let command = step(Step::Init, || {
-        let (stack, _) = sys::map_memory(plan.page_size, 0, Map::PRIVATE).on(c"")?;
+        let (stack, _) = sys::map_memory(plan.page_size, 0, false).on(c"")?;
         sys::clone(Memory::Lent, Clone::empty(), stack, command, shared, None).on(c"")
     })?;
     if let Some(error) = shared.failure.take() {

@@ -192,7 +192,6 @@ flags! {
 flags! {
     /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
     Map, "MAP_", "0", {
-        SHARED = libc::MAP_SHARED,
         PRIVATE = libc::MAP_PRIVATE,
         FIXED = libc::MAP_FIXED,
         ANONYMOUS = libc::MAP_ANONYMOUS,

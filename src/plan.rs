@@ -9,7 +9,7 @@ use crate::arch::{Process, Strings, ThinCStr, until_nul, value_of};
 use crate::buf::{has, take_until};
 use crate::cgroup::Cgroups;
 use crate::error::{Error, On, Refusal};
-use crate::flags::{Clone, Map};
+use crate::flags::Clone;
 use crate::helper::{Helper, Job, Work};
 use crate::ids::{self, Identity, Maps, One};
 use crate::lifetime::Wire;
@@ -180,9 +180,8 @@ impl<'a> Plan<'a> {
         let size = size + if options.user.is_some() { ids::ROOM } else { 0 };
         // An init has nothing in common with us, and a guard has.
         let may_be_guarded = !options.bare && !options.init;
-        let (sharing, guards) =
-            if may_be_guarded { (Map::SHARED, sys::STACK_SIZE) } else { (Map::PRIVATE, 0) };
-        let (stack, mut arena) = sys::map_memory(self.page_size, size + guards, sharing)?;
+        let size = size + if may_be_guarded { sys::STACK_SIZE } else { 0 };
+        let (stack, mut arena) = sys::map_memory(self.page_size, size, may_be_guarded)?;
         self.stack = Some(stack);
         if may_be_guarded {
             self.guards_stack = arena.stack();

@@ -101,17 +101,19 @@ impl Arena {
 }
 
 /// Maps guard page, stack and an arena of `arena` bytes:
-/// `mmap(NULL, length, PROT_READ|PROT_WRITE, sharing|MAP_ANONYMOUS, -1, 0)` and
+/// `mmap(NULL, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)` and
 /// `mprotect(guard, page, PROT_NONE)`,
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
 /// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
-/// `sharing` is `Map::PRIVATE`, or `Map::SHARED` for who has the memory in common with its parent
-/// even where the rest of it is a copy.
-pub fn map_memory(page_size: usize, arena: usize, sharing: Map) -> Result<(Stack, Arena), Errno> {
+/// `beside`: somebody beside us has it too, even where the rest of his memory is a copy.
+pub fn map_memory(page_size: usize, arena: usize, beside: bool) -> Result<(Stack, Arena), Errno> {
     let arena = arena.checked_next_multiple_of(ALIGNMENT).ok_or(Errno::ENOMEM)?;
     let wanted = arena.checked_add(page_size + STACK_SIZE).ok_or(Errno::ENOMEM)?;
     let length = wanted.checked_next_multiple_of(page_size).ok_or(Errno::ENOMEM)?;
-    let base = map(NULL, length, sharing)?;
+    let base = map(NULL, length, Map::PRIVATE)?;
+    if beside {
+        watch::share(base, length)?;
+    }
     let guard = call!(Open, mprotect, Address(base), Unsigned(page_size), Prot(Prot::empty()));
     // SAFETY: the page is part of the fresh mapping, and no reference into it exists yet.
     unsafe { enter(guard) }?;
@@ -334,7 +336,7 @@ mod tests {
 
     #[test]
     fn an_arena_hands_out_no_byte_twice_and_stops_at_its_end() {
-        let (_stack, mut arena) = map_memory(4096, 64, Map::PRIVATE).expect("memory");
+        let (_stack, mut arena) = map_memory(4096, 64, false).expect("memory");
         let first = arena.bytes(3).expect("3 of 64 bytes");
         first.fill(0xff);
         let strings = arena.strings(2).expect("16 of 61 bytes, aligned");
@@ -346,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_stack_is_taken_from_the_end_and_never_twice() {
-        let (_stack, mut arena) = map_memory(4096, STACK_SIZE + 64, Map::SHARED).expect("memory");
+        let (_stack, mut arena) = map_memory(4096, STACK_SIZE + 64, true).expect("memory");
         let first = arena.bytes(1).expect("it is empty").as_ptr() as usize;
         let end = first + STACK_SIZE + 64;
         assert_eq!(arena.stack().expect("there is one").top() as usize, end);
@@ -357,7 +359,7 @@ mod tests {
     #[test]
     fn an_arena_of_any_size_begins_aligned() {
         for size in 1..64 {
-            let (stack, mut arena) = map_memory(4096, size, Map::PRIVATE).expect("memory");
+            let (stack, mut arena) = map_memory(4096, size, false).expect("memory");
             let start = arena.bytes(size).expect("all of it").as_ptr() as usize;
             assert_eq!(start % ALIGNMENT, 0);
             assert_eq!(start, stack.top() as usize);
@@ -366,13 +368,13 @@ mod tests {
 
     #[test]
     fn a_size_beyond_the_address_space_is_an_error() {
-        assert_eq!(map_memory(4096, usize::MAX, Map::PRIVATE).err(), Some(Errno::ENOMEM));
-        assert_eq!(map_memory(4096, usize::MAX / 2, Map::PRIVATE).err(), Some(Errno::ENOMEM));
+        assert_eq!(map_memory(4096, usize::MAX, false).err(), Some(Errno::ENOMEM));
+        assert_eq!(map_memory(4096, usize::MAX / 2, false).err(), Some(Errno::ENOMEM));
     }
 
     #[test]
     fn the_page_below_the_stack_is_a_guard() {
-        let (stack, _arena) = map_memory(4096, 0, Map::PRIVATE).expect("memory");
+        let (stack, _arena) = map_memory(4096, 0, false).expect("memory");
         let guard = stack.top() as usize - STACK_SIZE - 4096;
         let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
         // A neighbour that can't be touched either may be of one mapping with it.

@@ -584,7 +584,7 @@ pub fn clone<T>(
 }
 
 /// Starts a process beside us, in our memory, which costs less than a copy. What both of us know is
-/// on its own stack, which has to be a shared mapping: where we are watched, all else is copied.
+/// on its own stack, which is to be of `map_memory` with `beside`: a watch has all else copied.
 pub fn clone_beside<T: Sync>(
     stack: Stack,
     entry: extern "C" fn(&T) -> !,

@@ -14,7 +14,7 @@ use syscalls::Errno;
 
 use super::memory::texts;
 use super::signal::SignalSet;
-use super::watcher::{Orders, Watch};
+use super::watcher::{self, Orders, Watch};
 use crate::error::Error;
 use crate::steps::Step;
 use crate::trace::Signature;
@@ -132,6 +132,12 @@ fn begin_unless_skipped(step: Step) -> bool {
 pub(super) unsafe fn enter(signature: &'static Signature, registers: [usize; 6]) -> usize {
     // SAFETY: the caller's contract.
     super::answer(unsafe { watch().enter(signature, registers) })
+}
+
+/// Where we are watched, makes fresh memory one that we have in common with our copies.
+#[inline(never)]
+pub(super) fn share(place: usize, length: usize) -> Result<(), Errno> {
+    if is_on() { watcher::share(place, length) } else { Ok(()) }
 }
 
 /// The clone begins; its second line is `after_clone`'s. Returns the flags to clone with.
