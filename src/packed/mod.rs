@@ -174,6 +174,23 @@ mod tests {
         text
     }
 
+    /// However sure the guesses are: what stands for the other bit has some room, so that what is
+    /// not expected can be said.
+    #[test]
+    fn no_chance_is_none_and_none_is_certain() {
+        let mut chances = Vec::new();
+        let mut text = [vec![b'a'; 2000], vec![b'z'; 2000]].concat();
+        let desk = (&mut *pack::opinions(), &mut [0; _]);
+        model::walk(&mut text, CODE, desk, |chance, bit| {
+            chances.push(chance);
+            bit
+        });
+        let (least, most) = (chances.iter().min(), chances.iter().max());
+        assert!(chances[0].abs_diff(1 << 15) < 100, "nothing is known yet: {}", chances[0]);
+        assert!(least >= Some(&24) && least < Some(&200), "{least:?}");
+        assert!(most <= Some(&(65_536 - 24)) && most > Some(&(65_536 - 200)), "{most:?}");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
