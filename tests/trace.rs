@@ -204,7 +204,7 @@ fn without_unpacking(mut calls: Vec<Call>) -> Vec<Call> {
         let is_huge = |call: &Call| call.text.contains("MADV_HUGEPAGE");
         let advice = calls[..end].iter().rposition(is_huge).expect("it was made before");
         calls.remove(end);
-        calls.drain(advice - 1..=advice);
+        calls.drain(advice - 1..=advice); // what was mapped, and the advice about it
     }
     calls.retain(|call| !call.text.contains("MAP_FIXED") && !call.text.contains("PROT_EXEC"));
     calls

@@ -13,7 +13,7 @@ pub mod model;
 mod pack;
 
 use model::PART;
-pub use model::{Chances, Opinions};
+pub use model::{Chances, Opinions, Scratch};
 
 /// Where the texts begin; the first is that of the errnos. (build.rs writes it, and the two below.)
 const STARTS: &[u16] = &include!(concat!(env!("OUT_DIR"), "/texts.starts"));
@@ -85,9 +85,9 @@ pub struct Texts([u8; PLAIN.len()]);
 
 impl Texts {
     /// Takes some milliseconds: not for the child, and not for a run of which nothing is to be
-    /// said. The opinions are all 0, and of no use afterwards.
-    pub fn unpack(&mut self, desk: (&mut Opinions, &mut Chances)) {
-        model::unpack(PACKED, &mut self.0, model::TEXT, desk);
+    /// said.
+    pub fn unpack(&mut self, scratch: Scratch) {
+        model::unpack(PACKED, &mut self.0, model::TEXT, scratch);
     }
 
     /// The text, or the first of its parts.
@@ -180,8 +180,8 @@ mod tests {
     fn no_chance_is_none_and_none_is_certain() {
         let mut chances = Vec::new();
         let mut text = [vec![b'a'; 2000], vec![b'z'; 2000]].concat();
-        let desk = (&mut *pack::opinions(), &mut [0; _]);
-        model::walk(&mut text, CODE, desk, |chance, bit| {
+        let scratch = (&mut *pack::opinions(), &mut [0; _]);
+        model::walk(&mut text, CODE, scratch, |chance, bit| {
             chances.push(chance);
             bit
         });

@@ -18,11 +18,15 @@ type Opinion = i32;
 /// The opinions on four bits that follow each other are neighbours, all that may come of them: a
 /// line of the cache. Its place is a hash. Two that meet there spoil each other: with a quarter of
 /// the places, what is packed would take 1,300 bytes more.
-pub type Opinions = [[Opinion; 16]; 1 << u16::BITS];
+pub type Opinions = [[Opinion; 16]; LINES];
+pub const LINES: usize = 1 << u16::BITS;
 
 /// The chances, by the upper bits of the odds' logarithm, for odds that are not below 1. `walk`
 /// fills it in: that is sooner done than to work out each chance when it is asked for.
 pub type Chances = [u16; 1 << (ODDS - STEP)];
+
+/// The memory that guessing takes: the opinions are all 0 to begin with, and of no use afterwards.
+pub type Scratch<'a> = (&'a mut Opinions, &'a mut Chances);
 
 /// Of more bits than that is what is certain; and so many make no difference.
 const ODDS: u32 = 20;
@@ -50,7 +54,7 @@ const SPREAD_BITS: u32 = 0x2f0b_4c47;
 pub fn walk(
     text: &mut [u8],
     bits: u32,
-    (opinions, chances): (&mut Opinions, &mut Chances),
+    (opinions, chances): Scratch,
     mut code: impl FnMut(u32, bool) -> bool,
 ) {
     for (chance, odds) in chances.iter_mut().zip((1 << (STEP - 1)..).step_by(1 << STEP)) {
@@ -132,10 +136,10 @@ pub const fn share(range: u32, chance: u32) -> u32 {
 
 /// Fills `text` with what was packed.
 #[allow(dead_code, reason = "build.rs only packs")]
-pub fn unpack(packed: &[u8], text: &mut [u8], bits: u32, desk: (&mut Opinions, &mut Chances)) {
+pub fn unpack(packed: &[u8], text: &mut [u8], bits: u32, scratch: Scratch) {
     let mut packed = packed.iter();
     let (mut range, mut value) = (0_u32, 0_u32);
-    walk(text, bits, desk, |chance, _| {
+    walk(text, bits, scratch, |chance, _| {
         while range < 1 << 24 {
             range = range << 8 | 0xff; // all four bytes come in the first time
             value = value << 8 | u32::from(packed.next().copied().unwrap_or(0));

@@ -1,6 +1,6 @@
 //! Packing, for build.rs and examples/pack, and for the test that what was packed comes back.
 
-use super::model::{Opinions, share, walk};
+use super::model::{LINES, Opinions, share, walk};
 
 /// What `model::unpack` makes `text` of again.
 pub fn pack(text: &[u8], bits: u32) -> Vec<u8> {
@@ -29,8 +29,7 @@ pub fn pack(text: &[u8], bits: u32) -> Vec<u8> {
 
 /// None yet; and not by way of the stack.
 pub fn opinions() -> Box<Opinions> {
-    let zeros = vec![[0; 16]; size_of::<Opinions>() / size_of::<[i32; 16]>()];
-    zeros.try_into().expect("so many")
+    vec![[0; _]; LINES].try_into().expect("so many")
 }
 
 /// One more, to the number that these bytes are.

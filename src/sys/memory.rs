@@ -144,8 +144,8 @@ fn map(place: usize, length: usize, sharing: Map) -> Result<usize, Errno> {
 /// What unpacking takes, and what it gives.
 type Workshop = (Opinions, Chances, Texts);
 
-/// Where a huge page may begin, and the kernel puts nothing by itself. (Left to it, only what is as
-/// long as some of them lies well for them.)
+/// Where a huge page may begin, and the kernel puts nothing by itself. (It gives such a place only
+/// to what is as long as a number of them: `thp_get_unmapped_area` in mm/huge_memory.c.)
 const HUGE_PLACE: usize = 1 << 30;
 
 /// The texts, for who has something to say; and all code that was packed, for that is what says it.
@@ -192,12 +192,14 @@ static UNPACKED: AtomicUsize = AtomicUsize::new(0);
 /// `mmap(place, length, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0)` and
 /// `mprotect(place, length, PROT_READ|PROT_EXEC)`,
 /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html),
-/// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html).
+/// [mprotect(2)](https://man7.org/linux/man-pages/man2/mprotect.2.html). What that takes comes in
+/// huge pages where there are some: `madvise(workshop, length, MADV_HUGEPAGE)`,
+/// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html).
 fn unpack(parts: usize) -> Result<&'static mut Workshop, Errno> {
-    let length = size_of::<Workshop>();
-    let workshop = map(HUGE_PLACE, length, Map::PRIVATE)?;
+    let room = size_of::<Workshop>();
+    let workshop = map(HUGE_PLACE, room, Map::PRIVATE)?;
     let huge = libc::MADV_HUGEPAGE as u32;
-    let advice = call!(Open, madvise, Address(workshop), Unsigned(length), Named(huge));
+    let advice = call!(Open, madvise, Address(workshop), Unsigned(room), Named(huge));
     // SAFETY: advice about the size of pages: no byte changes.
     let _slower_without = unsafe { enter(advice) };
     let workshop = workshop as *mut Workshop;

@@ -45,17 +45,6 @@ pub struct Orders<'a> {
     pub skip: Option<Step>,
 }
 
-/// Fresh memory becomes one that we have in common with our copies: `before_clone` has one made of
-/// who runs beside us.
-#[inline(never)] // packed, unlike its caller
-pub(super) fn share(place: usize, length: usize) -> Result<(), Errno> {
-    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
-    // SAFETY: nobody has a reference into what it takes the place of.
-    unsafe { raw(Sysno::mmap, [place, length, protection, flags as usize, usize::MAX, 0]) }
-        .map(drop)
-}
-
 /// All of it zero, but for the texts, is a watch that was told nothing yet: so it can live in fresh
 /// memory.
 pub(super) struct Watch {
@@ -574,6 +563,17 @@ impl Watch {
 /// Where in `QUIET` a signal is.
 fn quiet(signal: usize) -> Option<usize> {
     QUIET.iter().position(|quiet| *quiet as usize == signal)
+}
+
+/// Fresh memory becomes one that we have in common with our copies: `before_clone` has one made of
+/// who runs beside us.
+#[inline(never)] // packed, unlike its caller
+pub(super) fn share(place: usize, length: usize) -> Result<(), Errno> {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    // SAFETY: nobody has a reference into what it takes the place of.
+    unsafe { raw(Sysno::mmap, [place, length, protection, flags as usize, usize::MAX, 0]) }
+        .map(drop)
 }
 
 /// Sets what is done about the signals of `QUIET`, and notes what was done before.
