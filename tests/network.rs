@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 use common::{
     NEEDS_ROOT, NO_NAMESPACES, NO_STRACE, Running, binary, cache, can_contain, can_inject,
-    children, compile_static, copy, copy_of_image, fails, have, image, is_alive, is_root, isolate,
+    compile_static, copy, copy_of_image, fails, have, image, is_alive, is_root, isolate,
     mounts_naming, require, run, stdout, strace, tempdir, tinyctr, token, wait_until,
 };
 use nix::sched::{CloneFlags, setns};
@@ -533,14 +533,11 @@ fn a_pasta_that_says_nothing_is_not_waited_for_by_the_dead() {
     shell.args(["-c", &script]).arg(binary()).arg(image()).stdin(Stdio::null());
     let mut started = isolate(&mut shell, CloneFlags::CLONE_NEWNS).spawn().expect("it starts");
     let pid = Pid::from_raw(started.id().cast_signed());
-    let family = || -> Vec<Pid> {
-        let mine = children(pid);
-        mine.iter().flat_map(|child| children(*child)).chain(mine.iter().copied()).collect()
-    };
-    let is_mute =
-        |pid: &Pid| fs::read(format!("/proc/{pid}/comm")).is_ok_and(|it| it == b"sleep\n");
-    wait_until("it runs", || family().iter().any(is_mute));
-    let family = family();
+    let mut family = Vec::new();
+    wait_until("it runs", || {
+        family = common::family(pid);
+        family.iter().any(|pid| common::name(*pid) == "sleep")
+    });
     kill(pid, Signal::SIGKILL).expect("it is ours");
     started.wait().expect("it is ours");
     wait_until("all are gone", || family.iter().all(|pid| !is_alive(*pid)));

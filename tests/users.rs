@@ -287,13 +287,8 @@ fn nobody_waits_for_the_dead() {
         let pid = Pid::from_raw(started.id().cast_signed());
         let mut family = Vec::new();
         wait_until("the program runs", || {
-            family = children(pid);
-            let programs: Vec<Pid> = family.iter().flat_map(|child| children(*child)).collect();
-            family.extend(programs);
-            let is_program = |pid: &Pid| {
-                fs::read(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == b"sleep\n")
-            };
-            family.len() >= 4 && family.iter().any(is_program)
+            family = common::family(pid);
+            family.len() >= 4 && family.iter().any(|pid| common::name(*pid) == "sleep")
         });
         assert_eq!(family.len(), 4, "helper, guard, child, and program: {}", tree(pid));
         let helper = *family.iter().find(|pid| !children(**pid).is_empty()).expect("it runs");

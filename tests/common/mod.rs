@@ -399,6 +399,13 @@ pub fn children(parent: Pid) -> Vec<Pid> {
     processes().filter(is_child).collect()
 }
 
+/// The children of `parent`, and theirs.
+pub fn family(parent: Pid) -> Vec<Pid> {
+    let first = children(parent);
+    let second: Vec<Pid> = first.iter().copied().flat_map(children).collect();
+    [first, second].concat()
+}
+
 /// The first process of the container, as it is known outside.
 pub fn container(tinyctr: Pid) -> Pid {
     let is_inside = |pid: &Pid| {
